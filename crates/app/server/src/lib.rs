@@ -1,0 +1,1 @@
+//! Composition, configuration and boot of the whole cloud.

@@ -1,0 +1,1 @@
+//! What a function host offers: environments, specifications, invocations.

@@ -1,0 +1,1 @@
+//! The process sandbox: launcher, shells, walls, runtimes, Runtime API.

@@ -1,0 +1,1 @@
+//! Placement, concurrency and keep-alive of execution environments.

@@ -1,0 +1,1 @@
+//! Listeners, routing by host and service, authentication, limits.

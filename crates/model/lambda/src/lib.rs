@@ -1,0 +1,1 @@
+//! GENERATED: the lambda service's shapes, constraints, errors and operations.

@@ -1,0 +1,1 @@
+//! GENERATED: the logs service's shapes, constraints, errors and operations.

@@ -1,0 +1,1 @@
+//! GENERATED: the sqs service's shapes, constraints, errors and operations.

@@ -1,0 +1,1 @@
+//! GENERATED: the sts service's shapes, constraints, errors and operations.

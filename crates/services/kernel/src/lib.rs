@@ -1,0 +1,1 @@
+//! What every service shares: the context, the dispatcher that owns the transaction, tags, tokens, quotas, audit.

@@ -1,0 +1,1 @@
+//! The transactional ordered key space as every service sees it.

@@ -1,0 +1,1 @@
+//! The embedded back-end: commit log, group commit, engines, blobs, backup.

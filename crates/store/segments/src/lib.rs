@@ -1,0 +1,1 @@
+//! Compressed append-only log segments.

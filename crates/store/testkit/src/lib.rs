@@ -1,0 +1,1 @@
+//! One suite that every back-end must pass.

@@ -1,0 +1,1 @@
+//! The query codec and its XML answers, over the schema.

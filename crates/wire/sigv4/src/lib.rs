@@ -1,0 +1,1 @@
+//! Verification and making of Signature Version 4.
