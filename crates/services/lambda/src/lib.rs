@@ -1,1 +1,4 @@
-//! AWS Lambda: functions, versions, aliases, invocations, function URLs.
+//! AWS Lambda: functions, versions, aliases, permissions, invocations and function URLs.
+
+pub mod archive;
+pub mod names;
