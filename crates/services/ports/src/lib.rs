@@ -1,1 +1,9 @@
-//! What one service asks of another, as traits over the caller's transaction.
+//! What one service asks of another.
+//!
+//! Services do not know each other. A trait here is the whole of what one may ask of another; the caller's open
+//! transaction goes along wherever something is changed, so that a change and its consequences are one commit.
+//! `app-server` connects the ends.
+
+mod credentials;
+
+pub use credentials::{RoleCredentials, SessionCredentials};
