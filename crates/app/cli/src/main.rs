@@ -1,2 +1,61 @@
-//! The `pileus` command.
-fn main() {}
+//! The `pileus` command: reads the command line, runs one command, prints what came of it.
+//!
+//! Guarantees: exit status 0 for success, 1 for a failure (said on standard error with cause and remedy), 2 for a wrong
+//! command line. Results go to standard output, everything else to standard error; colours and progress only to a terminal.
+//! Absent here on purpose: anything that the public API does not offer (but for what works on a stopped server).
+
+mod args;
+mod cloud;
+mod deploy;
+mod environment;
+mod failure;
+mod functions;
+mod logs;
+mod screen;
+
+use std::process::ExitCode;
+
+use args::{Command, Pileus};
+use clap::Parser;
+use cloud::Cloud;
+use failure::{Outcome, io};
+use screen::Screen;
+use serde_json::json;
+
+fn main() -> ExitCode {
+    let Pileus { json, command } = Pileus::parse();
+    match run(Screen::new(json), &command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            anstream::eprintln!("{}", failure.render());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(screen: Screen, command: &Command) -> Outcome<()> {
+    match command {
+        Command::Env(options) => environment::run(screen, options),
+        Command::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            screen.result(&json!({ "version": version }), &format!("pileus {version}"));
+            Ok(())
+        }
+        Command::Deploy(options) => talk(|cloud| async move { deploy::run(&cloud, screen, options).await }),
+        Command::Invoke(options) => talk(|cloud| async move { functions::invoke(&cloud, screen, options).await }),
+        Command::Logs(options) => talk(|cloud| async move { logs::run(&cloud, screen, options).await }),
+        Command::Ls => talk(|cloud| async move { functions::list(&cloud, screen).await }),
+        Command::Rm(options) => talk(|cloud| async move { functions::remove(&cloud, screen, options).await }),
+        _ => Err(failure::Failure::new("this build holds no server")),
+    }
+}
+
+/// Runs one conversation with the server that the environment names.
+fn talk<F: Future<Output = Outcome<()>>>(conversation: impl FnOnce(Cloud) -> F) -> Outcome<()> {
+    let cloud = Cloud::from_environment()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(io("cannot start the asynchronous runtime"))?;
+    runtime.block_on(conversation(cloud))
+}

@@ -1,0 +1,2 @@
+//! Load client and bare opponents.
+fn main() {}
