@@ -1,0 +1,360 @@
+//! The scheduler with its tasks, over a host whose environments are timers: placement seen through the public surface.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use base_env::Env;
+use base_types::Region;
+use bytes::Bytes;
+use compute_api::{
+    Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost,
+    HostReport, InitFailure, InitOutcome, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat,
+    Logging, Outcome, RuntimeListing, SeccompProfile, StartError,
+};
+use compute_scheduler::{
+    Blueprint, EnvironmentState, FunctionVersion, Limits, Refused, Scheduler, StartKind, Throttle, VersionKey,
+};
+use tokio::sync::watch;
+
+/// Counts what it is asked to do; its environments answer with the payload they were given.
+#[derive(Clone)]
+struct Timers(Arc<Counts>);
+
+struct Counts {
+    env: Env,
+    started: AtomicU64,
+    living: AtomicU32,
+    answered: AtomicU64,
+}
+
+struct Timer {
+    host: Timers,
+    id: u64,
+    spec: Arc<EnvironmentSpec>,
+    isolation: IsolationReport,
+    alive: bool,
+    end: watch::Sender<bool>,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.host.0.living.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl FunctionHost for Timers {
+    type Environment = Timer;
+
+    async fn start(&self, spec: Arc<EnvironmentSpec>) -> Result<Timer, StartError> {
+        self.0.env.sleep(Duration::from_millis(5)).await;
+        if spec.handler == "broken" {
+            let failure =
+                InitFailure { outcome: InitOutcome::Timeout, figures: Figures::default(), log_tail: Bytes::new() };
+            return Err(StartError::Init(Box::new(failure)));
+        }
+        assert!(spec.handler != "panics", "as asked");
+        self.0.living.fetch_add(1, Ordering::SeqCst);
+        let id = self.0.started.fetch_add(1, Ordering::SeqCst);
+        let isolation = IsolationReport { level: IsolationLevel::Refused, host_uid: 0, walls: Vec::new() };
+        Ok(Timer { host: self.clone(), id, spec, isolation, alive: true, end: watch::Sender::new(false) })
+    }
+
+    fn runtimes(&self) -> Arc<RuntimeListing> {
+        Arc::new(RuntimeListing::default())
+    }
+
+    fn report(&self) -> Arc<HostReport> {
+        Arc::new(HostReport { level: IsolationLevel::Refused, findings: Vec::new() })
+    }
+
+    async fn shutdown(&self) {}
+}
+
+impl Environment for Timer {
+    fn id(&self) -> EnvironmentId {
+        EnvironmentId(self.id)
+    }
+
+    fn spec(&self) -> &Arc<EnvironmentSpec> {
+        &self.spec
+    }
+
+    fn isolation(&self) -> &IsolationReport {
+        &self.isolation
+    }
+
+    fn init_duration(&self) -> Duration {
+        Duration::from_millis(5)
+    }
+
+    fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+
+    async fn invoke(&mut self, invocation: Invocation) -> Completion {
+        self.host.0.env.sleep(Duration::from_millis(20)).await;
+        self.host.0.answered.fetch_add(1, Ordering::SeqCst);
+        let outcome = match &invocation.payload[..] {
+            b"exit" => {
+                self.alive = false;
+                self.end.send_replace(true);
+                Outcome::Exited(Exit::Status(1))
+            }
+            b"exit later" => {
+                let end = self.end.clone();
+                let env = self.host.0.env.clone();
+                tokio::spawn(async move {
+                    env.sleep(Duration::from_millis(10)).await;
+                    end.send_replace(true);
+                });
+                Outcome::Success { payload: Bytes::new() }
+            }
+            _ => Outcome::Success { payload: invocation.payload },
+        };
+        Completion { outcome, figures: Figures::default(), log_tail: Bytes::new() }
+    }
+
+    fn ended(&self) -> impl Future<Output = Exit> + Send + 'static {
+        let mut end = self.end.subscribe();
+        async move {
+            // A dropped environment has ended too.
+            drop(end.wait_for(|ended| *ended).await);
+            Exit::Status(0)
+        }
+    }
+
+    async fn stop(self) {}
+}
+
+struct Plan {
+    handler: &'static str,
+}
+
+impl Blueprint for Plan {
+    async fn prepare(&self) -> Result<EnvironmentSpec, StartError> {
+        Ok(EnvironmentSpec {
+            account: "000000000000".parse().unwrap(),
+            region: Region::default(),
+            function_name: "f".into(),
+            function_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
+            role_arn: "arn:aws:iam::000000000000:role/any".into(),
+            version: "$LATEST".into(),
+            runtime: "provided.al2023".into(),
+            handler: self.handler.into(),
+            memory_mib: 128,
+            tmp_mib: 512,
+            timeout: Duration::from_secs(3),
+            init_timeout: compute_api::INIT_TIMEOUT,
+            variables: BTreeMap::new(),
+            code: "/nonexistent".into(),
+            layers: Vec::new(),
+            logging: Logging {
+                group: "g".into(),
+                stream: "s".into(),
+                format: LogFormat::Text,
+                application_level: None,
+            },
+            credentials: Credentials {
+                access_key_id: String::new(),
+                secret_access_key: String::new(),
+                session_token: String::new(),
+            },
+            egress: Egress::None,
+            initialization: InitializationType::OnDemand,
+            isolation_min: IsolationLevel::Refused,
+            seccomp: SeccompProfile::Default,
+            output: compute_api::output::channel(1024).0,
+        })
+    }
+}
+
+fn version(handler: &'static str, revision: &str) -> Arc<FunctionVersion<Plan>> {
+    Arc::new(FunctionVersion {
+        key: VersionKey { function: handler.into(), version: "$LATEST".into(), revision: revision.into() },
+        account: "000000000000".parse().unwrap(),
+        region: Region::default(),
+        memory_mib: 128,
+        spec: Plan { handler },
+    })
+}
+
+fn invocation(payload: &'static str) -> Invocation {
+    Invocation {
+        request_id: "r".into(),
+        payload: Bytes::from_static(payload.as_bytes()),
+        invoked_function_arn: "arn".into(),
+        trace_id: None,
+        client_context: None,
+        cognito_identity: None,
+    }
+}
+
+fn scheduler(limits: Limits) -> (Timers, Scheduler<Timers, Plan>) {
+    let env = Env::real();
+    let counts =
+        Counts { env: env.clone(), started: AtomicU64::new(0), living: AtomicU32::new(0), answered: AtomicU64::new(0) };
+    let host = Timers(Arc::new(counts));
+    (host.clone(), Scheduler::new(host, env, limits))
+}
+
+/// Waits for something that happens soon, in a task of its own.
+async fn soon(what: impl Fn() -> bool) {
+    let env = Env::real();
+    for _ in 0..500 {
+        if what() {
+            return;
+        }
+        env.sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen within 5 s");
+}
+
+#[tokio::test]
+async fn the_first_call_is_cold_and_the_next_is_warm() {
+    let (host, scheduler) = scheduler(Limits::default());
+    let f = version("f", "1");
+    let first = scheduler.invoke(f.clone(), invocation("a")).await.unwrap();
+    let second = scheduler.invoke(f.clone(), invocation("b")).await.unwrap();
+    assert_eq!((first.start, second.start), (StartKind::Cold, StartKind::Warm));
+    assert_eq!(second.completion.outcome, Outcome::Success { payload: Bytes::from_static(b"b") });
+    assert_eq!(host.0.started.load(Ordering::SeqCst), 1);
+    let snapshot = scheduler.snapshot();
+    assert_eq!((snapshot.counters.cold, snapshot.counters.warm, snapshot.in_flight), (1, 1, 0));
+    assert_eq!(snapshot.environments[0].state, EnvironmentState::Idle);
+    assert_eq!(snapshot.environments[0].uses, 2);
+}
+
+#[tokio::test]
+async fn a_changed_function_runs_in_a_new_environment() {
+    let (host, scheduler) = scheduler(Limits::default());
+    scheduler.invoke(version("f", "1"), invocation("")).await.unwrap();
+    scheduler.retire_others(&"f".into(), "$LATEST", "2");
+    soon(|| host.0.living.load(Ordering::SeqCst) == 0).await;
+    let after = scheduler.invoke(version("f", "2"), invocation("")).await.unwrap();
+    assert_eq!(after.start, StartKind::Cold);
+    scheduler.retire_function(&"f".into());
+    soon(|| scheduler.snapshot().environments.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_does_not_end_the_invocation() {
+    let (host, scheduler) = scheduler(Limits::default());
+    let f = version("f", "1");
+    let env = Env::real();
+    let call = scheduler.invoke(f.clone(), invocation(""));
+    assert!(env.timeout(Duration::from_millis(10), call).await.is_err());
+    soon(|| host.0.answered.load(Ordering::SeqCst) == 1).await;
+    soon(|| scheduler.snapshot().in_flight == 0).await;
+    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, StartKind::Warm);
+}
+
+#[tokio::test]
+async fn an_acquirer_who_gives_up_waiting_leaves_the_environment_to_the_next() {
+    let (_host, scheduler) = scheduler(Limits::default());
+    let f = version("f", "1");
+    let env = Env::real();
+    assert!(env.timeout(Duration::from_millis(1), scheduler.acquire(&f)).await.is_err());
+    assert_eq!(scheduler.snapshot().in_flight, 0);
+    soon(|| scheduler.snapshot().environments.iter().any(|e| e.state == EnvironmentState::Idle)).await;
+    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, StartKind::Warm);
+}
+
+#[tokio::test]
+async fn a_failed_start_reaches_the_waiter_also_when_it_panics() {
+    let (_host, scheduler) = scheduler(Limits::default());
+    let refused = scheduler.invoke(version("broken", "1"), invocation("")).await.unwrap_err();
+    assert!(matches!(refused, Refused::Start { error: StartError::Init(_), spec: Some(_) }), "{refused:?}");
+    let refused = scheduler.invoke(version("panics", "1"), invocation("")).await.unwrap_err();
+    assert!(matches!(refused, Refused::Start { error: StartError::Host(_), .. }), "{refused:?}");
+    assert_eq!(scheduler.snapshot().in_flight, 0);
+}
+
+#[tokio::test]
+async fn an_environment_that_exits_is_not_used_again() {
+    let (host, scheduler) = scheduler(Limits::default());
+    let f = version("f", "1");
+    scheduler.invoke(f.clone(), invocation("exit")).await.unwrap();
+    assert_eq!(scheduler.invoke(f.clone(), invocation("exit later")).await.unwrap().start, StartKind::Cold);
+    soon(|| host.0.living.load(Ordering::SeqCst) == 0).await;
+    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, StartKind::Cold);
+}
+
+#[tokio::test]
+async fn reserved_zero_refuses_the_very_next_call() {
+    let (_host, scheduler) = scheduler(Limits::default());
+    let f = version("f", "1");
+    scheduler.invoke(f.clone(), invocation("")).await.unwrap();
+    scheduler.set_reserved(&f.account, &f.region, &f.key.function, Some(0));
+    let refused = scheduler.invoke(f, invocation("")).await.unwrap_err();
+    assert!(matches!(refused, Refused::Throttled(Throttle::ReservedConcurrency)), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_that_call_functions_go_deeper_than_any_pool() {
+    let limits = Limits { starts_concurrent: 1, start_slot_hold: Duration::from_millis(50), ..Limits::default() };
+    let (_host, scheduler) = scheduler(limits);
+    let f = version("f", "1");
+    let mut leases = Vec::new();
+    for _ in 0..30 {
+        leases.push(scheduler.acquire(&f).await.unwrap());
+    }
+    assert_eq!(scheduler.snapshot().in_flight, 30);
+    drop(leases);
+    assert_eq!(scheduler.snapshot().in_flight, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_at_once_are_all_answered() {
+    let limits = Limits { memory_budget_mib: 16 * 128, ..Limits::default() };
+    let (host, scheduler) = scheduler(limits);
+    let calls: Vec<_> = (0..200)
+        .map(|i| {
+            let (scheduler, f) = (scheduler.clone(), version("f", if i % 2 == 0 { "1" } else { "2" }));
+            tokio::spawn(async move { scheduler.invoke(f, invocation("x")).await })
+        })
+        .collect();
+    let (mut ran, mut throttled) = (0, 0);
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(_) => ran += 1,
+            Err(Refused::Throttled(Throttle::Memory)) => throttled += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((ran + throttled, ran >= 16), (200, true));
+    assert!(host.0.started.load(Ordering::SeqCst) <= 200);
+    let snapshot = scheduler.snapshot();
+    assert_eq!((snapshot.in_flight, snapshot.waiters, snapshot.starts_queued), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn shutting_down_waits_for_what_runs_and_refuses_what_comes() {
+    let (_host, scheduler) = scheduler(Limits::default());
+    let f = version("f", "1");
+    let running = tokio::spawn(scheduler.invoke(f.clone(), invocation("last")));
+    soon(|| scheduler.snapshot().in_flight == 1).await;
+    assert!(scheduler.shut_down(Duration::from_secs(5)).await);
+    assert!(running.await.unwrap().is_ok());
+    assert!(matches!(scheduler.invoke(f, invocation("")).await, Err(Refused::ShuttingDown)));
+}
+
+#[tokio::test]
+async fn shutting_down_does_not_wait_beyond_its_limit() {
+    let (_host, scheduler) = scheduler(Limits::default());
+    let lease = scheduler.acquire(&version("f", "1")).await.unwrap();
+    assert!(!scheduler.shut_down(Duration::from_millis(20)).await);
+    drop(lease);
+}
