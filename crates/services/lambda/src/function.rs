@@ -223,7 +223,13 @@ impl Function {
     }
 
     /// Makes a version of `latest`. It is as ready as `latest` is.
-    pub fn publish(&mut self, latest: &Version, description: Option<&str>, revision: String, now: Timestamp) -> Version {
+    pub fn publish(
+        &mut self,
+        latest: &Version,
+        description: Option<&str>,
+        revision: String,
+        now: Timestamp,
+    ) -> Version {
         let number = self.version_next;
         self.version_next += 1;
         self.published =
@@ -233,8 +239,7 @@ impl Function {
             description.clone_into(&mut configuration.description);
         }
         let ready = latest.state == State::Active && latest.update != Some(Update::InProgress);
-        let (state, update) =
-            if ready { (State::Active, Some(Update::Successful)) } else { (State::Pending, None) };
+        let (state, update) = if ready { (State::Active, Some(Update::Successful)) } else { (State::Pending, None) };
         Version { number, revision, modified: now, code: latest.code.clone(), configuration, state, update }
     }
 }

@@ -5,3 +5,5 @@ pub mod configuration;
 pub mod function;
 pub mod names;
 pub mod permission;
+pub mod report;
+pub mod url;

@@ -95,7 +95,8 @@ impl Principal {
         }
         let service = text.strip_suffix(".amazonaws.com").or_else(|| text.strip_suffix(".amazon.com"));
         let is_label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            !label.is_empty()
+                && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         };
         match service {
             Some(labels) if labels.split('.').all(is_label) => Ok(Self::Service(text.to_owned())),
