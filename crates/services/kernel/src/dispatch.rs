@@ -56,7 +56,7 @@ impl Dispatcher {
             }
         };
         if let Some(fault) = outcome.as_ref().err().and_then(ServiceError::fault) {
-            let (service, operation) = (M::SERVICE.name, operation.name);
+            let (service, operation) = (M::service().name, operation.name);
             match fault.kind() {
                 FaultKind::Overloaded => tracing::warn!(%request_id, service, operation, ?fault, "overloaded"),
                 FaultKind::Conflict | FaultKind::Unavailable | FaultKind::Internal => {

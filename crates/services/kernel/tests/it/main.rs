@@ -97,3 +97,78 @@ async fn the_audit_trail_holds_what_was_committed_and_nothing_else() {
     assert_eq!(actions, ["lambda:CreateFunction"]);
     assert_eq!(records[0].1.principal, "arn:aws:iam::000000000000:root");
 }
+
+mod authorize {
+    use std::sync::Arc;
+
+    use base_types::Arn;
+    use lang_policy::{Kind, Policy};
+    use services_kernel::{Principal, Source};
+    use wire_schema::{ErrorSchema, Role, ServiceError, Shape};
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Denied(String);
+
+    impl From<Fault> for Denied {
+        fn from(fault: Fault) -> Self {
+            Self(fault.to_string())
+        }
+    }
+
+    impl ServiceError for Denied {
+        fn by_role(role: Role, message: String) -> Self {
+            assert_eq!(role, Role::AccessDenied);
+            Self(message)
+        }
+        fn schema(&self) -> &'static ErrorSchema {
+            unreachable!("never sent")
+        }
+        fn shape(&self) -> Option<&dyn Shape> {
+            None
+        }
+        fn modelled_message(&self) -> Option<&str> {
+            Some(&self.0)
+        }
+        fn fault(&self) -> Option<&Fault> {
+            None
+        }
+    }
+
+    #[test]
+    fn other_accounts_and_services_live_by_the_resources_policy() {
+        let (_, _, cx) = world();
+        let function: Arn = cx.arn("lambda", "function:hello");
+        let policy = Policy::parse(
+            r#"{"Version":"2012-10-17","Statement":[
+                {"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"lambda:InvokeFunction","Resource":"*",
+                 "Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:s3:::mine"}}},
+                {"Effect":"Deny","Principal":"*","Action":"lambda:DeleteFunction","Resource":"*"}]}"#,
+            Kind::Resource,
+        )
+        .unwrap();
+        let may = |cx: &Cx, action: &str, policy: Option<&Policy>| {
+            cx.authorize_by::<Denied>(action, &function, policy, &cx.conditions()).map_err(|denied| denied.0)
+        };
+        let bucket = |name: &str| {
+            cx.consequence(Source {
+                service: "s3.amazonaws.com".to_owned(),
+                arn: format!("arn:aws:s3:::{name}").parse().unwrap(),
+            })
+        };
+        let stranger =
+            Cx { principal: Arc::new(Principal::Root { account: "111111111111".parse().unwrap() }), ..cx.clone() };
+        assert_eq!(may(&cx, "lambda:InvokeFunction", None), Ok(()));
+        assert_eq!(may(&bucket("mine"), "lambda:InvokeFunction", Some(&policy)), Ok(()));
+        assert!(may(&bucket("other"), "lambda:InvokeFunction", Some(&policy)).is_err());
+        assert!(may(&cx, "lambda:DeleteFunction", Some(&policy)).unwrap_err().contains("explicit deny"));
+        assert_eq!(
+            may(&stranger, "lambda:InvokeFunction", Some(&policy)).unwrap_err(),
+            "User: arn:aws:iam::111111111111:root is not authorized to perform: lambda:InvokeFunction on resource: \
+             arn:aws:lambda:us-east-1:000000000000:function:hello because no resource-based policy allows the \
+             lambda:InvokeFunction action"
+        );
+    }
+}
