@@ -1,3 +1,37 @@
-//! The project's own tools.
+//! The project's own tools: `cargo xtask codegen [--import] [--check] [SERVICE…]`.
+//!
+//! - `codegen` writes `crates/model/<service>/src` and `docs/stored-only.md` from `models/<service>`;
+//! - `--import` first takes the shapes of the allow-listed operations anew from the installed `botocore` package;
+//! - `--check` writes nothing and fails when the tree is not what would be written. It needs no `botocore`.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks on its standard streams")]
+
+mod codegen;
+
+use std::{path::Path, process::ExitCode};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let outcome = match arguments.next().as_deref() {
+        Some("codegen") => codegen::run(&root(), arguments.collect()),
+        other => {
+            Err(format!("unknown task `{}`; there is: codegen [--import] [--check] [SERVICE…]", other.unwrap_or("")))
+        }
+    };
+    match outcome {
+        Ok(summary) => {
+            println!("{summary}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root: the folder above this crate's.
+fn root() -> std::path::PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
