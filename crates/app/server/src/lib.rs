@@ -1,1 +1,11 @@
 //! Composition, configuration and boot of the whole cloud.
+
+mod config;
+mod error;
+mod host_memory;
+mod logging;
+mod pages;
+mod signals;
+
+pub use config::{Auth, Connections, Functions, Log, LogFormat, Logs, ServerConfig};
+pub use error::ServerError;
