@@ -33,10 +33,6 @@ wire_schema::enumeration!(
 pub LastUpdateStatus { Successful = "Successful", Failed = "Failed", InProgress = "InProgress" });
 
 wire_schema::enumeration!(
-/// `LastUpdateStatusReasonCode`.
-pub LastUpdateStatusReasonCode { EniLimitExceeded = "EniLimitExceeded", InsufficientRolePermissions = "InsufficientRolePermissions", InvalidConfiguration = "InvalidConfiguration", InternalError = "InternalError", SubnetOutOfIPAddresses = "SubnetOutOfIPAddresses", InvalidSubnet = "InvalidSubnet", InvalidSecurityGroup = "InvalidSecurityGroup", ImageDeleted = "ImageDeleted", ImageAccessDenied = "ImageAccessDenied", InvalidImage = "InvalidImage", KMSKeyAccessDenied = "KMSKeyAccessDenied", KMSKeyNotFound = "KMSKeyNotFound", InvalidStateKMSKey = "InvalidStateKMSKey", DisabledKMSKey = "DisabledKMSKey", EFSIOError = "EFSIOError", EFSMountConnectivityError = "EFSMountConnectivityError", EFSMountFailure = "EFSMountFailure", EFSMountTimeout = "EFSMountTimeout", InvalidRuntime = "InvalidRuntime", InvalidZipFileException = "InvalidZipFileException", FunctionError = "FunctionError", VcpuLimitExceeded = "VcpuLimitExceeded", CapacityProviderScalingLimitExceeded = "CapacityProviderScalingLimitExceeded", InsufficientCapacity = "InsufficientCapacity", EC2RequestLimitExceeded = "EC2RequestLimitExceeded", FunctionErrorInitTimeout = "FunctionError.InitTimeout", FunctionErrorRuntimeInitError = "FunctionError.RuntimeInitError", FunctionErrorExtensionInitError = "FunctionError.ExtensionInitError", FunctionErrorInvalidEntryPoint = "FunctionError.InvalidEntryPoint", FunctionErrorInvalidWorkingDirectory = "FunctionError.InvalidWorkingDirectory", FunctionErrorPermissionDenied = "FunctionError.PermissionDenied", FunctionErrorTooManyExtensions = "FunctionError.TooManyExtensions", FunctionErrorInitResourceExhausted = "FunctionError.InitResourceExhausted", DisallowedByVpcEncryptionControl = "DisallowedByVpcEncryptionControl" });
-
-wire_schema::enumeration!(
 /// `LogFormat`.
 pub LogFormat { Json = "JSON", Text = "Text" });
 

@@ -170,15 +170,11 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &ListVersionsByFunctionRequest,
     ) -> Result<ListVersionsByFunctionResponse, Error>;
-    /// `PublishVersion`, a flow.
+    /// `PublishVersion`, transactional.
     ///
     /// # Errors
     /// Those of the operation.
-    fn publish_version(
-        &self,
-        cx: &C,
-        input: PublishVersionRequest,
-    ) -> impl Future<Output = Result<FunctionConfiguration, Error>> + Send;
+    fn publish_version(&self, cx: &C, tx: &T, input: &PublishVersionRequest) -> Result<FunctionConfiguration, Error>;
     /// `PutFunctionConcurrency`, transactional.
     ///
     /// # Errors
@@ -431,6 +427,9 @@ pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Re
         Request::ListVersionsByFunction(input) => service
             .list_versions_by_function(cx, tx, input)
             .map(|output| Response::ListVersionsByFunction(Box::new(output))),
+        Request::PublishVersion(input) => {
+            service.publish_version(cx, tx, input).map(|output| Response::PublishVersion(Box::new(output)))
+        }
         Request::PutFunctionConcurrency(input) => service
             .put_function_concurrency(cx, tx, input)
             .map(|output| Response::PutFunctionConcurrency(Box::new(output))),
@@ -467,9 +466,6 @@ pub async fn flow<S: Lambda<C, T>, C: Sync, T>(service: &S, cx: &C, request: Req
         Request::Invoke(input) => service.invoke(cx, *input).await.map(|output| Response::Invoke(Box::new(output))),
         Request::InvokeAsync(input) => {
             service.invoke_async(cx, *input).await.map(|output| Response::InvokeAsync(Box::new(output)))
-        }
-        Request::PublishVersion(input) => {
-            service.publish_version(cx, *input).await.map(|output| Response::PublishVersion(Box::new(output)))
         }
         Request::UpdateFunctionCode(input) => {
             service.update_function_code(cx, *input).await.map(|output| Response::UpdateFunctionCode(Box::new(output)))

@@ -490,7 +490,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             input: &schema::PUBLISH_VERSION_REQUEST,
             output: Some(&schema::FUNCTION_CONFIGURATION),
             result_wrapper: None,
-            class: Class::Flow,
+            class: Class::Transactional,
             read_only: false,
             action: "lambda:PublishVersion",
             body_bytes_max: 1048576,

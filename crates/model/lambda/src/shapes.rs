@@ -6,9 +6,8 @@ use bytes::Bytes;
 
 use crate::enums::{
     ApplicationLogLevel, Architecture, FunctionUrlAuthType, FunctionVersion, FunctionVersionLatestPublished,
-    InvocationType, InvokeMode, LastUpdateStatus, LastUpdateStatusReasonCode, LogFormat, LogType, PackageType,
-    SnapStartApplyOn, SnapStartOptimizationStatus, State, StateReasonCode, SystemLogLevel, TenantIsolationMode,
-    TracingMode,
+    InvocationType, InvokeMode, LastUpdateStatus, LogFormat, LogType, PackageType, SnapStartApplyOn,
+    SnapStartOptimizationStatus, State, StateReasonCode, SystemLogLevel, TenantIsolationMode, TracingMode,
 };
 
 use crate::schema;
@@ -54,7 +53,7 @@ pub struct AddPermissionRequest {
     pub source_arn: Option<String>,
     /// `SourceAccount`.
     pub source_account: Option<String>,
-    /// `EventSourceToken`. Kept without effect.
+    /// `EventSourceToken`.
     pub event_source_token: Option<String>,
     /// `Qualifier`.
     pub qualifier: Option<String>,
@@ -178,7 +177,7 @@ pub struct CreateFunctionRequest {
     pub vpc_config: Option<VpcConfig>,
     /// `PackageType`. Not supported.
     pub package_type: Option<PackageType>,
-    /// `DeadLetterConfig`. Kept without effect.
+    /// `DeadLetterConfig`. Not supported.
     pub dead_letter_config: Option<DeadLetterConfig>,
     /// `Environment`.
     pub environment: Option<Environment>,
@@ -196,7 +195,7 @@ pub struct CreateFunctionRequest {
     pub image_config: Option<ImageConfig>,
     /// `CodeSigningConfigArn`. Not supported.
     pub code_signing_config_arn: Option<String>,
-    /// `Architectures`.
+    /// `Architectures`. Kept without effect.
     pub architectures: Option<Vec<Architecture>>,
     /// `EphemeralStorage`.
     pub ephemeral_storage: Option<EphemeralStorage>,
@@ -447,7 +446,7 @@ pub struct FunctionConfiguration {
     /// `LastUpdateStatusReason`.
     pub last_update_status_reason: Option<String>,
     /// `LastUpdateStatusReasonCode`.
-    pub last_update_status_reason_code: Option<LastUpdateStatusReasonCode>,
+    pub last_update_status_reason_code: Option<String>,
     /// `FileSystemConfigs`.
     pub file_system_configs: Option<Vec<FileSystemConfig>>,
     /// `PackageType`.
@@ -853,11 +852,11 @@ wire_schema::structure!(ListVersionsByFunctionResponse, schema::LIST_VERSIONS_BY
 /// `LoggingConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoggingConfig {
-    /// `LogFormat`. Not supported.
+    /// `LogFormat`.
     pub log_format: Option<LogFormat>,
-    /// `ApplicationLogLevel`. Not supported.
+    /// `ApplicationLogLevel`.
     pub application_log_level: Option<ApplicationLogLevel>,
-    /// `SystemLogLevel`. Not supported.
+    /// `SystemLogLevel`. Kept without effect.
     pub system_log_level: Option<SystemLogLevel>,
     /// `LogGroup`.
     pub log_group: Option<String>,
@@ -1035,7 +1034,7 @@ pub struct UpdateFunctionCodeRequest {
     pub dry_run: Option<bool>,
     /// `RevisionId`.
     pub revision_id: Option<String>,
-    /// `Architectures`.
+    /// `Architectures`. Kept without effect.
     pub architectures: Option<Vec<Architecture>>,
     /// `SourceKMSKeyArn`. Not supported.
     pub source_kms_key_arn: Option<String>,
@@ -1065,7 +1064,7 @@ pub struct UpdateFunctionConfigurationRequest {
     pub environment: Option<Environment>,
     /// `Runtime`.
     pub runtime: Option<String>,
-    /// `DeadLetterConfig`. Kept without effect.
+    /// `DeadLetterConfig`. Not supported.
     pub dead_letter_config: Option<DeadLetterConfig>,
     /// `KMSKeyArn`. Kept without effect.
     pub kms_key_arn: Option<String>,
