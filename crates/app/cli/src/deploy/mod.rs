@@ -162,7 +162,7 @@ async fn runtime_of(cloud: &Cloud, language: Language) -> Outcome<String> {
     };
     let answer = cloud.own(Method::GET, "runtimes").await?;
     let listing: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let found = listing["runtimes"].as_array().into_iter().flatten();
+    let found = listing["installed"].as_array().into_iter().flatten();
     let names = found.filter_map(|runtime| runtime["name"].as_str()).filter(|name| name.starts_with(prefix));
     newest(names).map(str::to_owned).ok_or_else(|| {
         Failure::new(format!("the server's host has no {prefix} runtime"))
