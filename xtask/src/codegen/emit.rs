@@ -420,13 +420,14 @@ fn service(plan: &Plan) -> Result<String, String> {
          use crate::{{errors::ERRORS, schema}};\n\n\
          /// The service's table.\npub static SERVICE: ServiceSchema = ServiceSchema {{\nname: {:?},\nsigning_name: \
          {signing:?},\nendpoint_prefix: {:?},\nversion: {:?},\nprotocols: &[{}],\ntarget_prefix: {:?},\nxml_namespace: \
-         {namespace:?},\nquery_compatible: {},\nbody_bytes_max: {},\nmissing_parameter: {:?},\noperations: \
+         {namespace:?},\nerror_namespace: {:?},\nquery_compatible: {},\nbody_bytes_max: {},\nmissing_parameter: {:?},\noperations: \
          &[{operations}],\nunsupported: &[{unsupported}],\nerrors: &ERRORS,\n}};\n",
         plan.service,
         meta.endpoint_prefix,
         meta.api_version,
         protocols.join(", "),
         meta.target_prefix,
+        patch.error_namespace,
         meta.aws_query_compatible.is_some(),
         patch.body_bytes_max,
         patch.missing_parameter,
@@ -446,10 +447,11 @@ fn operation_entry(plan: &Plan, index: usize, operation: &Operation) -> Result<S
     let action = action.unwrap_or_else(|| format!("{}:{name}", plan.patch.iam_prefix));
     let body_bytes_max = plan.patch.body_bytes_max_of.get(name).unwrap_or(&plan.patch.body_bytes_max);
     let status = plan.patch.status.get(name).copied().or(operation.http.response_code).unwrap_or(200);
+    let payload_type = plan.patch.payload_types.get(name).map_or("application/octet-stream", String::as_str);
     let (path, constants) = path_and_query(&operation.http);
     Ok(format!(
         "Operation {{ name: {name:?}, index: {index}, http: HttpBinding {{ method: {:?}, path: &[{path}], query: \
-         &[{constants}], status: {status} }}, input: &schema::{}, output: {schema}, result_wrapper: {wrapper:?}, class: \
+         &[{constants}], status: {status}, payload_type: {payload_type:?} }}, input: &schema::{}, output: {schema}, result_wrapper: {wrapper:?}, class: \
          Class::{class}, read_only: {read_only}, action: {action:?}, body_bytes_max: {body_bytes_max} }},\n",
         operation.http.method,
         static_name(&input.shape)

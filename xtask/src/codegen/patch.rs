@@ -33,6 +33,11 @@ pub(crate) struct Patch {
     pub missing_parameter: Option<String>,
     /// For services that speak query beside the model's protocol.
     pub xml_namespace: Option<String>,
+    /// What stands before an error's name in the `__type` of JSON protocols.
+    pub error_namespace: Option<String>,
+    /// Operation → type of an answer whose body is a blob.
+    #[serde(default)]
+    pub payload_types: BTreeMap<String, String>,
     /// Enums whose set AWS checks elsewhere, or not at all: texts here.
     #[serde(default)]
     pub open_enums: Vec<String>,
@@ -79,6 +84,10 @@ pub(crate) struct ShapePatch {
     /// AWS's list constraint does not speak of null items.
     #[serde(default)]
     pub items_nullable: bool,
+    /// Names of a map's key and value in form and XML documents.
+    pub entry_names: Option<[String; 2]>,
+    /// The name of a list's items in form and XML documents.
+    pub item_name: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

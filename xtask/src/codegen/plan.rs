@@ -108,6 +108,15 @@ impl Plan {
             shape.min = patch.min.map(|min| min as f64).or(shape.min);
             shape.max = patch.max.map(|max| max as f64).or(shape.max);
             shape.pattern = patch.pattern.clone().or(shape.pattern.take());
+            if let (Some([key_name, value_name]), Some(key), Some(value)) =
+                (&patch.entry_names, &mut shape.key, &mut shape.value)
+            {
+                key.location_name = Some(key_name.clone());
+                value.location_name = Some(value_name.clone());
+            }
+            if let (Some(name), Some(member)) = (&patch.item_name, &mut shape.member) {
+                member.location_name = Some(name.clone());
+            }
             if !patch.values.is_empty() {
                 shape.values = patch.values.clone();
             }

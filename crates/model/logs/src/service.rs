@@ -13,6 +13,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocols: &[Protocol::Json11],
     target_prefix: Some("Logs_20140328"),
     xml_namespace: None,
+    error_namespace: None,
     query_compatible: false,
     body_bytes_max: 1048576,
     missing_parameter: None,
@@ -20,7 +21,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "CreateLogGroup",
             index: 0,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::CREATE_LOG_GROUP_REQUEST,
             output: None,
             result_wrapper: None,
@@ -32,7 +39,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "CreateLogStream",
             index: 1,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::CREATE_LOG_STREAM_REQUEST,
             output: None,
             result_wrapper: None,
@@ -44,7 +57,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "DeleteLogGroup",
             index: 2,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::DELETE_LOG_GROUP_REQUEST,
             output: None,
             result_wrapper: None,
@@ -56,7 +75,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "DeleteLogStream",
             index: 3,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::DELETE_LOG_STREAM_REQUEST,
             output: None,
             result_wrapper: None,
@@ -68,7 +93,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "DeleteRetentionPolicy",
             index: 4,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::DELETE_RETENTION_POLICY_REQUEST,
             output: None,
             result_wrapper: None,
@@ -80,7 +111,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "DescribeLogGroups",
             index: 5,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::DESCRIBE_LOG_GROUPS_REQUEST,
             output: Some(&schema::DESCRIBE_LOG_GROUPS_RESPONSE),
             result_wrapper: None,
@@ -92,7 +129,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "DescribeLogStreams",
             index: 6,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::DESCRIBE_LOG_STREAMS_REQUEST,
             output: Some(&schema::DESCRIBE_LOG_STREAMS_RESPONSE),
             result_wrapper: None,
@@ -104,7 +147,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "FilterLogEvents",
             index: 7,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::FILTER_LOG_EVENTS_REQUEST,
             output: Some(&schema::FILTER_LOG_EVENTS_RESPONSE),
             result_wrapper: None,
@@ -116,7 +165,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "GetLogEvents",
             index: 8,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::GET_LOG_EVENTS_REQUEST,
             output: Some(&schema::GET_LOG_EVENTS_RESPONSE),
             result_wrapper: None,
@@ -128,7 +183,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "ListTagsForResource",
             index: 9,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::LIST_TAGS_FOR_RESOURCE_REQUEST,
             output: Some(&schema::LIST_TAGS_FOR_RESOURCE_RESPONSE),
             result_wrapper: None,
@@ -140,7 +201,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "ListTagsLogGroup",
             index: 10,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::LIST_TAGS_LOG_GROUP_REQUEST,
             output: Some(&schema::LIST_TAGS_LOG_GROUP_RESPONSE),
             result_wrapper: None,
@@ -152,7 +219,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "PutLogEvents",
             index: 11,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::PUT_LOG_EVENTS_REQUEST,
             output: Some(&schema::PUT_LOG_EVENTS_RESPONSE),
             result_wrapper: None,
@@ -164,7 +237,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "PutRetentionPolicy",
             index: 12,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::PUT_RETENTION_POLICY_REQUEST,
             output: None,
             result_wrapper: None,
@@ -176,7 +255,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "TagLogGroup",
             index: 13,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::TAG_LOG_GROUP_REQUEST,
             output: None,
             result_wrapper: None,
@@ -188,7 +273,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "TagResource",
             index: 14,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::TAG_RESOURCE_REQUEST,
             output: None,
             result_wrapper: None,
@@ -200,7 +291,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "UntagLogGroup",
             index: 15,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::UNTAG_LOG_GROUP_REQUEST,
             output: None,
             result_wrapper: None,
@@ -212,7 +309,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "UntagResource",
             index: 16,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::UNTAG_RESOURCE_REQUEST,
             output: None,
             result_wrapper: None,

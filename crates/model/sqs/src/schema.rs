@@ -243,18 +243,19 @@ pub(crate) static MESSAGE_ATTRIBUTE_VALUE: Schema = Schema::structure(
     &[
         Member::new("StringValue", &STRING),
         Member::new("BinaryValue", &BINARY),
-        Member::new("StringListValues", &STRING_LIST).flattened().refused(Tolerated::Empty),
-        Member::new("BinaryListValues", &BINARY_LIST).flattened().refused(Tolerated::Empty),
+        Member::new("StringListValues", &STRING_LIST).form("StringListValue").flattened().refused(Tolerated::Empty),
+        Member::new("BinaryListValues", &BINARY_LIST).form("BinaryListValue").flattened().refused(Tolerated::Empty),
         Member::new("DataType", &STRING).required(),
     ],
 );
 pub(crate) static MESSAGE_BODY_ATTRIBUTE_MAP: Schema =
-    Schema::map("MessageBodyAttributeMap", &STRING, &MESSAGE_ATTRIBUTE_VALUE).flattened();
+    Schema::map("MessageBodyAttributeMap", &STRING, &MESSAGE_ATTRIBUTE_VALUE).entry_names("Name", "Value").flattened();
 pub(crate) static MESSAGE_BODY_SYSTEM_ATTRIBUTE_MAP: Schema = Schema::map(
     "MessageBodySystemAttributeMap",
     &MESSAGE_SYSTEM_ATTRIBUTE_NAME_FOR_SENDS,
     &MESSAGE_SYSTEM_ATTRIBUTE_VALUE,
 )
+.entry_names("Name", "Value")
 .flattened();
 pub(crate) static MESSAGE_LIST: Schema = Schema::list("MessageList", &MESSAGE).flattened();
 pub(crate) static MESSAGE_NOT_INFLIGHT: Schema =
@@ -262,7 +263,9 @@ pub(crate) static MESSAGE_NOT_INFLIGHT: Schema =
 pub(crate) static MESSAGE_SYSTEM_ATTRIBUTE_LIST: Schema =
     Schema::list("MessageSystemAttributeList", &MESSAGE_SYSTEM_ATTRIBUTE_NAME).flattened();
 pub(crate) static MESSAGE_SYSTEM_ATTRIBUTE_MAP: Schema =
-    Schema::map("MessageSystemAttributeMap", &MESSAGE_SYSTEM_ATTRIBUTE_NAME, &STRING).flattened();
+    Schema::map("MessageSystemAttributeMap", &MESSAGE_SYSTEM_ATTRIBUTE_NAME, &STRING)
+        .entry_names("Name", "Value")
+        .flattened();
 pub(crate) static MESSAGE_SYSTEM_ATTRIBUTE_NAME: Schema = Schema::string("MessageSystemAttributeName");
 pub(crate) static MESSAGE_SYSTEM_ATTRIBUTE_NAME_FOR_SENDS: Schema =
     Schema::string("MessageSystemAttributeNameForSends");
@@ -271,8 +274,8 @@ pub(crate) static MESSAGE_SYSTEM_ATTRIBUTE_VALUE: Schema = Schema::structure(
     &[
         Member::new("StringValue", &STRING),
         Member::new("BinaryValue", &BINARY),
-        Member::new("StringListValues", &STRING_LIST).flattened().refused(Tolerated::Empty),
-        Member::new("BinaryListValues", &BINARY_LIST).flattened().refused(Tolerated::Empty),
+        Member::new("StringListValues", &STRING_LIST).form("StringListValue").flattened().refused(Tolerated::Empty),
+        Member::new("BinaryListValues", &BINARY_LIST).form("BinaryListValue").flattened().refused(Tolerated::Empty),
         Member::new("DataType", &STRING).required(),
     ],
 );
@@ -284,7 +287,7 @@ pub(crate) static PURGE_QUEUE_IN_PROGRESS: Schema =
 pub(crate) static PURGE_QUEUE_REQUEST: Schema =
     Schema::structure("PurgeQueueRequest", &[Member::new("QueueUrl", &STRING).required()]);
 pub(crate) static QUEUE_ATTRIBUTE_MAP: Schema =
-    Schema::map("QueueAttributeMap", &QUEUE_ATTRIBUTE_NAME, &STRING).flattened();
+    Schema::map("QueueAttributeMap", &QUEUE_ATTRIBUTE_NAME, &STRING).entry_names("Name", "Value").flattened();
 pub(crate) static QUEUE_ATTRIBUTE_NAME: Schema = Schema::string("QueueAttributeName");
 pub(crate) static QUEUE_DELETED_RECENTLY: Schema =
     Schema::structure("QueueDeletedRecently", &[Member::new("message", &EXCEPTION_MESSAGE)]);
@@ -402,7 +405,7 @@ pub(crate) static STRING: Schema = Schema::string("String");
 pub(crate) static STRING_LIST: Schema = Schema::list("StringList", &STRING);
 pub(crate) static TAG_KEY: Schema = Schema::string("TagKey");
 pub(crate) static TAG_KEY_LIST: Schema = Schema::list("TagKeyList", &TAG_KEY).flattened();
-pub(crate) static TAG_MAP: Schema = Schema::map("TagMap", &TAG_KEY, &TAG_VALUE).flattened();
+pub(crate) static TAG_MAP: Schema = Schema::map("TagMap", &TAG_KEY, &TAG_VALUE).entry_names("Key", "Value").flattened();
 pub(crate) static TAG_QUEUE_REQUEST: Schema = Schema::structure(
     "TagQueueRequest",
     &[Member::new("QueueUrl", &STRING).required(), Member::new("Tags", &TAG_MAP).form("Tag").required()],

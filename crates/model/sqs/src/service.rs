@@ -13,6 +13,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocols: &[Protocol::Json10, Protocol::Query],
     target_prefix: Some("AmazonSQS"),
     xml_namespace: Some("http://queue.amazonaws.com/doc/2012-11-05/"),
+    error_namespace: Some("com.amazonaws.sqs#"),
     query_compatible: true,
     body_bytes_max: 6291456,
     missing_parameter: Some("The request must contain the parameter {}."),
@@ -20,7 +21,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "AddPermission",
             index: 0,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::ADD_PERMISSION_REQUEST,
             output: None,
             result_wrapper: None,
@@ -32,7 +39,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "CancelMessageMoveTask",
             index: 1,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::CANCEL_MESSAGE_MOVE_TASK_REQUEST,
             output: Some(&schema::CANCEL_MESSAGE_MOVE_TASK_RESULT),
             result_wrapper: Some("CancelMessageMoveTaskResult"),
@@ -44,7 +57,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "ChangeMessageVisibility",
             index: 2,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::CHANGE_MESSAGE_VISIBILITY_REQUEST,
             output: None,
             result_wrapper: None,
@@ -56,7 +75,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "ChangeMessageVisibilityBatch",
             index: 3,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::CHANGE_MESSAGE_VISIBILITY_BATCH_REQUEST,
             output: Some(&schema::CHANGE_MESSAGE_VISIBILITY_BATCH_RESULT),
             result_wrapper: Some("ChangeMessageVisibilityBatchResult"),
@@ -68,7 +93,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "CreateQueue",
             index: 4,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::CREATE_QUEUE_REQUEST,
             output: Some(&schema::CREATE_QUEUE_RESULT),
             result_wrapper: Some("CreateQueueResult"),
@@ -80,7 +111,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "DeleteMessage",
             index: 5,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::DELETE_MESSAGE_REQUEST,
             output: None,
             result_wrapper: None,
@@ -92,7 +129,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "DeleteMessageBatch",
             index: 6,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::DELETE_MESSAGE_BATCH_REQUEST,
             output: Some(&schema::DELETE_MESSAGE_BATCH_RESULT),
             result_wrapper: Some("DeleteMessageBatchResult"),
@@ -104,7 +147,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "DeleteQueue",
             index: 7,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::DELETE_QUEUE_REQUEST,
             output: None,
             result_wrapper: None,
@@ -116,7 +165,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "GetQueueAttributes",
             index: 8,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::GET_QUEUE_ATTRIBUTES_REQUEST,
             output: Some(&schema::GET_QUEUE_ATTRIBUTES_RESULT),
             result_wrapper: Some("GetQueueAttributesResult"),
@@ -128,7 +183,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "GetQueueUrl",
             index: 9,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::GET_QUEUE_URL_REQUEST,
             output: Some(&schema::GET_QUEUE_URL_RESULT),
             result_wrapper: Some("GetQueueUrlResult"),
@@ -140,7 +201,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "ListDeadLetterSourceQueues",
             index: 10,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::LIST_DEAD_LETTER_SOURCE_QUEUES_REQUEST,
             output: Some(&schema::LIST_DEAD_LETTER_SOURCE_QUEUES_RESULT),
             result_wrapper: Some("ListDeadLetterSourceQueuesResult"),
@@ -152,7 +219,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "ListMessageMoveTasks",
             index: 11,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::LIST_MESSAGE_MOVE_TASKS_REQUEST,
             output: Some(&schema::LIST_MESSAGE_MOVE_TASKS_RESULT),
             result_wrapper: Some("ListMessageMoveTasksResult"),
@@ -164,7 +237,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "ListQueueTags",
             index: 12,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::LIST_QUEUE_TAGS_REQUEST,
             output: Some(&schema::LIST_QUEUE_TAGS_RESULT),
             result_wrapper: Some("ListQueueTagsResult"),
@@ -176,7 +255,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "ListQueues",
             index: 13,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::LIST_QUEUES_REQUEST,
             output: Some(&schema::LIST_QUEUES_RESULT),
             result_wrapper: Some("ListQueuesResult"),
@@ -188,7 +273,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "PurgeQueue",
             index: 14,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::PURGE_QUEUE_REQUEST,
             output: None,
             result_wrapper: None,
@@ -200,7 +291,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "ReceiveMessage",
             index: 15,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::RECEIVE_MESSAGE_REQUEST,
             output: Some(&schema::RECEIVE_MESSAGE_RESULT),
             result_wrapper: Some("ReceiveMessageResult"),
@@ -212,7 +309,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "RemovePermission",
             index: 16,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::REMOVE_PERMISSION_REQUEST,
             output: None,
             result_wrapper: None,
@@ -224,7 +327,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "SendMessage",
             index: 17,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::SEND_MESSAGE_REQUEST,
             output: Some(&schema::SEND_MESSAGE_RESULT),
             result_wrapper: Some("SendMessageResult"),
@@ -236,7 +345,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "SendMessageBatch",
             index: 18,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::SEND_MESSAGE_BATCH_REQUEST,
             output: Some(&schema::SEND_MESSAGE_BATCH_RESULT),
             result_wrapper: Some("SendMessageBatchResult"),
@@ -248,7 +363,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "SetQueueAttributes",
             index: 19,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::SET_QUEUE_ATTRIBUTES_REQUEST,
             output: None,
             result_wrapper: None,
@@ -260,7 +381,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "StartMessageMoveTask",
             index: 20,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::START_MESSAGE_MOVE_TASK_REQUEST,
             output: Some(&schema::START_MESSAGE_MOVE_TASK_RESULT),
             result_wrapper: Some("StartMessageMoveTaskResult"),
@@ -272,7 +399,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "TagQueue",
             index: 21,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::TAG_QUEUE_REQUEST,
             output: None,
             result_wrapper: None,
@@ -284,7 +417,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "UntagQueue",
             index: 22,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::UNTAG_QUEUE_REQUEST,
             output: None,
             result_wrapper: None,

@@ -13,6 +13,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocols: &[Protocol::Query],
     target_prefix: None,
     xml_namespace: Some("https://sts.amazonaws.com/doc/2011-06-15/"),
+    error_namespace: None,
     query_compatible: false,
     body_bytes_max: 1048576,
     missing_parameter: None,
@@ -20,7 +21,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "AssumeRole",
             index: 0,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::ASSUME_ROLE_REQUEST,
             output: Some(&schema::ASSUME_ROLE_RESPONSE),
             result_wrapper: Some("AssumeRoleResult"),
@@ -32,7 +39,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "GetAccessKeyInfo",
             index: 1,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::GET_ACCESS_KEY_INFO_REQUEST,
             output: Some(&schema::GET_ACCESS_KEY_INFO_RESPONSE),
             result_wrapper: Some("GetAccessKeyInfoResult"),
@@ -44,7 +57,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "GetCallerIdentity",
             index: 2,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::GET_CALLER_IDENTITY_REQUEST,
             output: Some(&schema::GET_CALLER_IDENTITY_RESPONSE),
             result_wrapper: Some("GetCallerIdentityResult"),
@@ -56,7 +75,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         Operation {
             name: "GetSessionToken",
             index: 3,
-            http: HttpBinding { method: "POST", path: &[], query: &[], status: 200 },
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
             input: &schema::GET_SESSION_TOKEN_REQUEST,
             output: Some(&schema::GET_SESSION_TOKEN_RESPONSE),
             result_wrapper: Some("GetSessionTokenResult"),

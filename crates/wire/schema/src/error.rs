@@ -3,7 +3,7 @@
 
 use base_types::{Fault, FaultKind};
 
-use crate::{Schema, Shape, Violation, summary};
+use crate::{Offender, Schema, Shape, Violation, summary};
 
 /// An error of a service, as it appears on the wire.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ pub trait ServiceError: From<Fault> + std::error::Error + Send + Sync + 'static 
     #[must_use]
     fn violated(violations: &[Violation], missing: Option<&str>) -> Self {
         if let Some(template) = missing
-            && let Some(first) = violations.iter().find(|violation| violation.value.is_none())
+            && let Some(first) = violations.iter().find(|violation| violation.value == Offender::Null)
         {
             return Self::by_role(Role::MissingParameter, template.replace("{}", first.member));
         }

@@ -29,5 +29,5 @@ pub use service::{
     Class, HttpBinding, Model, Operation, Protocol, Segment, Serve, ServiceSchema, UnsupportedOperation,
 };
 pub use survey::{Seen, Step, Survey};
-pub use validate::{Violation, summary, validate};
+pub use validate::{Offender, Violation, summary, validate};
 pub use value::{Cell, Enumeration, List, Map, Place, Shape, Value};

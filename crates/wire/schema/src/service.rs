@@ -19,6 +19,8 @@ pub struct ServiceSchema {
     pub target_prefix: Option<&'static str>,
     /// The namespace of its XML answers.
     pub xml_namespace: Option<&'static str>,
+    /// What stands before an error's name in `__type`.
+    pub error_namespace: Option<&'static str>,
     /// JSON errors carry `x-amzn-query-error` for clients that grew up with the query protocol.
     pub query_compatible: bool,
     /// The greatest body, in bytes, of operations that do not say otherwise.
@@ -91,6 +93,8 @@ pub struct HttpBinding {
     pub query: &'static [(&'static str, &'static str)],
     /// The status of a successful answer.
     pub status: u16,
+    /// The type of an answer whose body is a blob.
+    pub payload_type: &'static str,
 }
 
 /// A segment of a path.

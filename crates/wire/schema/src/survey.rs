@@ -1,6 +1,8 @@
 //! What a decoder noticed that a struct cannot hold: required members that were absent, texts that are no value of a
 //! closed enum. Guarantee: bounded; what lies beyond the bound is counted as seen, and the request fails anyway.
 
+use crate::Schema;
+
 /// One step on the way from the input structure to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -38,6 +40,22 @@ impl Survey {
     #[must_use]
     pub fn depth(&self) -> usize {
         self.path.len()
+    }
+
+    /// The structure at hand is complete: notes which of its required members were not among the `seen` ones.
+    pub fn absent(&mut self, schema: &'static Schema, seen: Seen) {
+        for (index, member) in schema.members().iter().enumerate() {
+            if member.required && !seen.contains(index) {
+                self.missing(member.name);
+            }
+        }
+    }
+
+    /// The item or entry at hand is null.
+    pub fn null(&mut self) {
+        if self.missing.len() < FINDINGS_MAX {
+            self.missing.push(self.path.clone());
+        }
     }
 
     /// A required member of the structure at hand was not there.

@@ -4,14 +4,14 @@
 //! AWS's forms (recorded): a structure's member is reported where it stands (`targets.1.member.id`); items of a list of
 //! texts or numbers and keys and values of a map are reported at the list or map, with all constraints of the item.
 
+use std::fmt;
+
 use crate::{Kind, Schema, Shape, Step, Survey, Value};
 
 /// How many violations are reported.
 const VIOLATIONS_MAX: usize = 32;
 /// How much of an offending value is printed, in characters.
 const PRINTED_MAX: usize = 16 * 1024;
-/// What stands for a value that must not be printed.
-const SENSITIVE: &str = "***";
 
 /// A constraint that a value does not satisfy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,23 +20,40 @@ pub struct Violation {
     pub path: String,
     /// The model's name of the innermost member.
     pub member: &'static str,
-    /// The value as AWS prints it; `None` for null.
-    pub value: Option<String>,
+    /// The value that offends.
+    pub value: Offender,
     /// `Member must …`.
     pub constraint: String,
+}
+
+/// A value that offends, as AWS prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offender {
+    /// There is none.
+    Null,
+    /// It must not be printed.
+    Sensitive,
+    /// This.
+    Text(String),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Value ")?;
+        match &self.value {
+            Offender::Null => f.write_str("null ")?,
+            Offender::Sensitive => {}
+            Offender::Text(text) => write!(f, "'{text}' ")?,
+        }
+        write!(f, "at '{}' failed to satisfy constraint: {}", self.path, self.constraint)
+    }
 }
 
 /// AWS's message for one or more violations.
 #[must_use]
 pub fn summary(violations: &[Violation]) -> String {
     let (noun, count) = (if violations.len() == 1 { "error" } else { "errors" }, violations.len());
-    let each: Vec<String> = violations
-        .iter()
-        .map(|Violation { path, value, constraint, .. }| match value {
-            Some(value) => format!("Value '{value}' at '{path}' failed to satisfy constraint: {constraint}"),
-            None => format!("Value null at '{path}' failed to satisfy constraint: {constraint}"),
-        })
-        .collect();
+    let each: Vec<String> = violations.iter().map(ToString::to_string).collect();
     format!("{count} validation {noun} detected: {}", each.join("; "))
 }
 
@@ -61,7 +78,7 @@ impl Walk<'_> {
             let value = if self.survey.is_missing(&self.path) { None } else { shape.value(index) };
             match value {
                 Some(value) => self.value(member.schema, value),
-                None if member.required => self.report(None, "Member must not be null".to_owned()),
+                None if member.required => self.report(Offender::Null, "Member must not be null".to_owned()),
                 None => {}
             }
             self.path.pop();
@@ -73,7 +90,7 @@ impl Walk<'_> {
         if !broken.is_empty() {
             let printed = self.printed(schema, value);
             for constraint in broken {
-                self.report(Some(printed.clone()), constraint);
+                self.report(printed.clone(), constraint);
             }
         }
         match (&schema.kind, value) {
@@ -84,22 +101,25 @@ impl Walk<'_> {
                 }
                 for index in 0..list.len() {
                     self.path.push(Step::Item(index));
-                    if let Some(item) = list.item(index) {
-                        self.value(member, item);
-                    }
+                    self.item(member, list.item(index));
                     self.path.pop();
                 }
             }
             (Kind::Map { value: schema, .. }, Value::Map(map)) if !is_simple(schema) => {
                 for (key, value) in map.entries() {
                     self.path.push(Step::Key(key.to_owned()));
-                    if let Some(value) = value {
-                        self.value(schema, value);
-                    }
+                    self.item(schema, value);
                     self.path.pop();
                 }
             }
             _ => {}
+        }
+    }
+
+    fn item(&mut self, schema: &'static Schema, value: Option<Value<'_>>) {
+        match value.filter(|_| !self.survey.is_missing(&self.path)) {
+            Some(value) => self.value(schema, value),
+            None => self.report(Offender::Null, "Member must not be null".to_owned()),
         }
     }
 
@@ -137,7 +157,7 @@ impl Walk<'_> {
 
     fn below(&mut self, step: Step, schema: &'static Schema, value: Value<'_>) -> bool {
         self.path.push(step);
-        let broken = !self.broken_self(schema, value).is_empty();
+        let broken = self.survey.is_missing(&self.path) || !self.broken_self(schema, value).is_empty();
         self.path.pop();
         broken
     }
@@ -171,7 +191,7 @@ impl Walk<'_> {
         broken
     }
 
-    fn report(&mut self, value: Option<String>, constraint: String) {
+    fn report(&mut self, value: Offender, constraint: String) {
         if self.found.len() < VIOLATIONS_MAX {
             let member = self.path.iter().rev().find_map(|step| match step {
                 Step::Member(name) => Some(*name),
@@ -182,21 +202,24 @@ impl Walk<'_> {
         }
     }
 
-    fn printed(&mut self, schema: &'static Schema, value: Value<'_>) -> String {
+    fn printed(&mut self, schema: &'static Schema, value: Value<'_>) -> Offender {
+        if is_sensitive(schema) {
+            return Offender::Sensitive;
+        }
         let mut text = String::new();
         self.print(schema, value, &mut text);
         if let Some((end, _)) = text.char_indices().nth(PRINTED_MAX) {
             text.truncate(end);
         }
-        text
+        Offender::Text(text)
     }
 
     fn print(&mut self, schema: &'static Schema, value: Value<'_>, out: &mut String) {
         if out.len() > PRINTED_MAX * 4 {
             return;
         }
-        if schema.sensitive {
-            out.push_str(SENSITIVE);
+        if self.survey.is_missing(&self.path) {
+            out.push_str("null");
             return;
         }
         if let Some(text) = self.survey.unknown_at(&self.path) {
@@ -229,13 +252,13 @@ impl Walk<'_> {
                 }
                 out.push(']');
             }
-            (Value::Map(map), Kind::Map { key: key_schema, value: schema, .. }) => {
+            (Value::Map(map), Kind::Map { value: schema, .. }) => {
                 out.push('{');
                 for (index, (key, value)) in map.entries().enumerate() {
                     if index > 0 {
                         out.push_str(", ");
                     }
-                    out.push_str(if key_schema.sensitive { SENSITIVE } else { key });
+                    out.push_str(key);
                     out.push('=');
                     self.path.push(Step::Key(key.to_owned()));
                     if let Some(value) = value {
@@ -248,6 +271,16 @@ impl Walk<'_> {
             _ => out.push_str(schema.name),
         }
     }
+}
+
+/// Whether the value, its items, keys or values must not be printed.
+fn is_sensitive(schema: &Schema) -> bool {
+    schema.sensitive
+        || match schema.kind {
+            Kind::List { member, .. } => is_sensitive(member),
+            Kind::Map { key, value, .. } => is_sensitive(key) || is_sensitive(value),
+            _ => false,
+        }
 }
 
 /// Neither a structure nor a list nor a map: reported at its container.
