@@ -1,0 +1,312 @@
+//! Reading: a lazy merge of memtables and segments, in either direction.
+//!
+//! A segment is not opened, and a block not decompressed, before the merge has come to it: a heap holds for each source
+//! either its next event's position or a bound that this position cannot pass.
+
+use std::{
+    collections::{BinaryHeap, VecDeque},
+    sync::Arc,
+};
+
+use zstd::bulk::Decompressor;
+
+use crate::{
+    SegmentsError,
+    block::{Block, stream_bits},
+    memtable::Memtable,
+    segment::{IndexEntry, Segment},
+    shared::State,
+    types::{Direction, Event, Position, Query, Streams},
+};
+
+/// What a step of a scan came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The next event.
+    Event(Event),
+    /// Nothing yet, but a block was passed over: a scan may stop here and another go on with `from` (forward) or `until`
+    /// (backward) set to this position.
+    Passed(Position),
+}
+
+/// An iterator over the events that a query asks for. Blocking. It sees what was there when it began, and may see what came
+/// later. Damaged blocks and indexes are logged and passed over; only a failing disk is an error.
+pub struct Scan {
+    query: Query,
+    /// The bits of the streams asked for, when there are few.
+    stream_bits: Vec<u128>,
+    sources: Vec<Source>,
+    heap: BinaryHeap<(u128, usize)>,
+    zstd: Option<Decompressor<'static>>,
+}
+
+enum Source {
+    Memory { memtable: Arc<Memtable>, chunk: VecDeque<Event>, exhausted: bool },
+    Disk { segment: Arc<Segment>, stage: Stage },
+}
+
+enum Stage {
+    /// Not looked into yet.
+    Closed,
+    /// The block of this entry comes next.
+    Before(usize, IndexEntry),
+    /// In a block; its next event is the one at `row`.
+    Within {
+        entry_index: usize,
+        block: Block,
+        row: usize,
+    },
+    Done,
+}
+
+/// Beyond this many streams blocks are not tested for them before they are decompressed.
+const BLOOM_STREAMS_MAX: usize = 16;
+
+impl Scan {
+    pub(crate) fn new(state: Arc<State>, query: Query) -> Self {
+        let stream_bits = match &query.streams {
+            Streams::Only(streams) if streams.len() <= BLOOM_STREAMS_MAX => {
+                streams.iter().map(|&stream| stream_bits(stream)).collect()
+            }
+            Streams::Only(_) | Streams::All => Vec::new(),
+        };
+        let mut scan = Self { query, stream_bits, sources: Vec::new(), heap: BinaryHeap::new(), zstd: None };
+        if scan.query.from >= scan.query.until {
+            return scan;
+        }
+        for memtable in state.memtables() {
+            let (memtable, chunk) = (Arc::clone(memtable), VecDeque::new());
+            scan.sources.push(Source::Memory { memtable, chunk, exhausted: false });
+            scan.refill_memory(scan.sources.len() - 1);
+        }
+        for segment in &state.segments {
+            let first = Position { timestamp: segment.first_timestamp, sequence: 0 };
+            let last = Position { timestamp: segment.last_timestamp, sequence: u64::MAX };
+            if last >= scan.query.from && first < scan.query.until {
+                scan.sources.push(Source::Disk { segment: Arc::clone(segment), stage: Stage::Closed });
+                scan.enqueue(scan.sources.len() - 1, first, last);
+            }
+        }
+        scan
+    }
+
+    /// Puts a source into the heap with the nearest position it may have in a range.
+    fn enqueue(&mut self, source: usize, first: Position, last: Position) {
+        let rank = match self.query.direction {
+            Direction::Forward => !packed(first.max(self.query.from)),
+            Direction::Backward => packed(last.min(self.query.until)),
+        };
+        self.heap.push((rank, source));
+    }
+
+    /// Makes sure that a memory source has its next event at hand, and enqueues it.
+    fn refill_memory(&mut self, index: usize) {
+        let Query { group, direction, .. } = self.query;
+        let (mut from, mut until) = (self.query.from, self.query.until);
+        let Some(Source::Memory { memtable, chunk, exhausted }) = self.sources.get_mut(index) else { return };
+        while chunk.is_empty() && !*exhausted {
+            let found = memtable.chunk(group, from, until, direction);
+            let Some(last) = found.last().map(|event| event.position) else {
+                *exhausted = true;
+                break;
+            };
+            match direction {
+                Direction::Forward => from = last.next(),
+                Direction::Backward => until = last,
+            }
+            chunk.extend(found.into_iter().filter(|event| self.query.streams.contains(event.stream)));
+        }
+        if let Some(position) = chunk.front().map(|event| event.position) {
+            self.enqueue(index, position, position);
+        }
+    }
+
+    fn step_memory(&mut self, index: usize) -> Option<Found> {
+        let Some(Source::Memory { chunk, .. }) = self.sources.get_mut(index) else { return None };
+        let event = chunk.pop_front()?;
+        if let Some(position) = chunk.front().map(|event| event.position) {
+            self.enqueue(index, position, position);
+        } else {
+            // The next chunk starts behind this event; this moves only this scan's own bound for memory.
+            self.refill_after(index, event.position);
+        }
+        Some(Found::Event(event))
+    }
+
+    fn refill_after(&mut self, index: usize, position: Position) {
+        let bounds = (self.query.from, self.query.until);
+        match self.query.direction {
+            Direction::Forward => self.query.from = position.next(),
+            Direction::Backward => self.query.until = position,
+        }
+        self.refill_memory(index);
+        (self.query.from, self.query.until) = bounds;
+    }
+
+    fn step_disk(&mut self, index: usize) -> Result<Option<Found>, SegmentsError> {
+        let Some(Source::Disk { segment, stage }) = self.sources.get_mut(index) else { return Ok(None) };
+        let segment = Arc::clone(segment);
+        match std::mem::replace(stage, Stage::Done) {
+            Stage::Done => Ok(None),
+            Stage::Closed => {
+                let (group, from, until) = (self.query.group, self.query.from, self.query.until);
+                let start = match self.query.direction {
+                    Direction::Forward => {
+                        Some(segment.partition_point(|entry| (entry.group, entry.last) < (group, from))?)
+                    }
+                    Direction::Backward => {
+                        segment.partition_point(|entry| (entry.group, entry.first) < (group, until))?.checked_sub(1)
+                    }
+                };
+                self.go_to_entry(index, &segment, start)?;
+                Ok(None)
+            }
+            Stage::Before(entry_index, entry) => match self.load(&segment, &entry)? {
+                Some(block) => {
+                    self.enter(index, entry_index, &segment, block)?;
+                    Ok(None)
+                }
+                None => {
+                    self.go_on_from_entry(index, &segment, entry_index)?;
+                    Ok(self.heap.peek().map(|&(rank, _)| Found::Passed(self.resume_at(rank))))
+                }
+            },
+            Stage::Within { entry_index, block, row } => {
+                let event = block.event(row);
+                let next = match self.query.direction {
+                    Direction::Forward => Some(row + 1),
+                    Direction::Backward => row.checked_sub(1),
+                };
+                self.go_to_row(index, entry_index, &segment, block, next)?;
+                Ok(event.map(Found::Event))
+            }
+        }
+    }
+
+    fn resume_at(&self, rank: u128) -> Position {
+        match self.query.direction {
+            Direction::Forward => unpacked(!rank),
+            Direction::Backward => unpacked(rank).next().min(self.query.until),
+        }
+    }
+
+    /// Decompresses a block unless it cannot hold what is wanted.
+    fn load(&mut self, segment: &Segment, entry: &IndexEntry) -> Result<Option<Block>, SegmentsError> {
+        let bits = &self.stream_bits;
+        if !bits.is_empty() && !bits.iter().any(|bits| entry.bloom & bits == *bits) {
+            return Ok(None);
+        }
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none
+                .insert(Decompressor::new().map_err(|source| SegmentsError::io("decompress", &segment.path, source))?),
+        };
+        let block = match segment.block(entry, zstd) {
+            Err(error @ SegmentsError::Damaged { .. }) => {
+                tracing::error!(%error, "a block of log events is passed over");
+                return Ok(None);
+            }
+            block => block?,
+        };
+        let wanted = block.streams().iter().any(|&stream| self.query.streams.contains(stream))
+            && self.query.must_contain.as_deref().is_none_or(|text| memchr::memmem::find(block.text(), text).is_some());
+        Ok(wanted.then_some(block))
+    }
+
+    fn enter(
+        &mut self,
+        index: usize,
+        entry_index: usize,
+        segment: &Segment,
+        block: Block,
+    ) -> Result<(), SegmentsError> {
+        let row = match self.query.direction {
+            Direction::Forward => Some(block.lower_bound(self.query.from)),
+            Direction::Backward => block.lower_bound(self.query.until).checked_sub(1),
+        };
+        self.go_to_row(index, entry_index, segment, block, row)
+    }
+
+    /// Stands before the first wanted event at or behind `row`, or before the next block.
+    fn go_to_row(
+        &mut self,
+        index: usize,
+        entry_index: usize,
+        segment: &Segment,
+        block: Block,
+        mut row: Option<usize>,
+    ) -> Result<(), SegmentsError> {
+        while let Some(at) = row {
+            let (Some(position), Some(stream)) = (block.position(at), block.stream(at)) else { break };
+            if position < self.query.from || position >= self.query.until {
+                break;
+            }
+            if self.query.streams.contains(stream) {
+                if let Some(Source::Disk { stage, .. }) = self.sources.get_mut(index) {
+                    *stage = Stage::Within { entry_index, block, row: at };
+                }
+                self.enqueue(index, position, position);
+                return Ok(());
+            }
+            row = match self.query.direction {
+                Direction::Forward => Some(at + 1),
+                Direction::Backward => at.checked_sub(1),
+            };
+        }
+        self.go_on_from_entry(index, segment, entry_index)
+    }
+
+    fn go_on_from_entry(&mut self, index: usize, segment: &Segment, entry_index: usize) -> Result<(), SegmentsError> {
+        let next = match self.query.direction {
+            Direction::Forward => Some(entry_index + 1),
+            Direction::Backward => entry_index.checked_sub(1),
+        };
+        self.go_to_entry(index, segment, next)
+    }
+
+    fn go_to_entry(&mut self, index: usize, segment: &Segment, next: Option<usize>) -> Result<(), SegmentsError> {
+        let Some(entry_index) = next.filter(|&next| next < segment.entry_count) else { return Ok(()) };
+        let entry = segment.entry(entry_index)?;
+        let Query { group, from, until, .. } = self.query;
+        if entry.group != group || entry.first >= until || entry.last < from {
+            return Ok(());
+        }
+        if let Some(Source::Disk { stage, .. }) = self.sources.get_mut(index) {
+            *stage = Stage::Before(entry_index, entry);
+        }
+        self.enqueue(index, entry.first, entry.last);
+        Ok(())
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<Found, SegmentsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some((_, index)) = self.heap.pop() {
+            let found = match self.sources.get(index)? {
+                Source::Memory { .. } => Ok(self.step_memory(index)),
+                Source::Disk { .. } => match self.step_disk(index) {
+                    // The source is done; the others are not.
+                    Err(error @ SegmentsError::Damaged { .. }) => {
+                        tracing::error!(%error, "the rest of a log segment is passed over");
+                        Ok(None)
+                    }
+                    found => found,
+                },
+            };
+            if let Some(found) = found.transpose() {
+                return Some(found);
+            }
+        }
+        None
+    }
+}
+
+fn packed(position: Position) -> u128 {
+    (u128::from(position.timestamp) << 64) | u128::from(position.sequence)
+}
+
+fn unpacked(packed: u128) -> Position {
+    Position { timestamp: (packed >> 64) as u64, sequence: packed as u64 }
+}
