@@ -1,2 +1,70 @@
-//! Load client and bare opponents.
-fn main() {}
+//! `make bench`: one run that measures Pileus beside bare opponents on the same machine and prints ratios.
+//!
+//! The opponents: a hyper server that answers a constant ([`bare`]), and the shortest honest loop between a client and a
+//! runtime that polls the Runtime API ([`bare`] again), with the very same runtimes. The load client ([`client`]) signs its
+//! request once and sends it over kept connections. No figure is asserted anywhere: they are for reading.
+//!
+//! The same binary is also the native function under test: started under the name `bootstrap` it polls the Runtime API.
+
+mod bare;
+mod client;
+mod measure;
+mod server;
+mod worker;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures Pileus beside bare opponents.
+#[derive(Parser)]
+struct Load {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every measurement and print the tables.
+    Compare {
+        /// The release binary of `pileus`.
+        #[arg(long)]
+        pileus: PathBuf,
+        /// Seconds of each load.
+        #[arg(long, default_value_t = 4)]
+        seconds: u64,
+        /// Repetitions of each start.
+        #[arg(long, default_value_t = 15)]
+        starts: u32,
+    },
+    /// A bare hyper server: every request is answered with a constant.
+    Hello,
+    /// The bare Runtime API loop.
+    Loop,
+    /// A native function: polls the Runtime API and answers with the event.
+    Worker,
+}
+
+fn main() -> ExitCode {
+    let as_bootstrap = std::env::args_os()
+        .next()
+        .is_some_and(|name| PathBuf::from(name).file_name().is_some_and(|file| file == "bootstrap"));
+    let task = if as_bootstrap { Task::Worker } else { Load::parse().task };
+    // One thread: at low concurrency most of the latency is waking another processor, for everybody alike.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.map_err(Failure::from).and_then(|runtime| match task {
+        Task::Compare { pileus, seconds, starts } => runtime.block_on(measure::compare(&pileus, seconds, starts)),
+        Task::Hello => runtime.block_on(bare::hello()),
+        Task::Loop => runtime.block_on(bare::runtime_loop()),
+        Task::Worker => runtime.block_on(worker::poll()),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
