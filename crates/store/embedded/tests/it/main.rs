@@ -1,0 +1,3 @@
+//! The embedded back-end on real disks, and on simulated ones that fail.
+
+mod behaviour;
