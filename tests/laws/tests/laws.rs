@@ -15,8 +15,11 @@ const FLOORS: [&str; 9] = ["base", "wire", "model", "store", "lang", "compute", 
 const SHARED_ROOMS: [&str; 5] = ["wire-schema", "store-api", "compute-api", "services-kernel", "services-ports"];
 
 /// Arrows within a floor that are the purpose of the room they start from.
-const SAME_FLOOR: [(&str, &str, &str); 1] =
-    [("app-cli", "app-server", "`pileus up` is the command line around the server")];
+const SAME_FLOOR: [(&str, &str, &str); 3] = [
+    ("app-cli", "app-server", "`pileus up` is the command line around the server"),
+    ("wire-http", "wire-json", "the HTTP binding carries every codec"),
+    ("wire-http", "wire-query", "the HTTP binding carries every codec"),
+];
 
 /// Back-ends, and who may name them.
 const BACK_ENDS: [(&str, &[&str]); 3] = [
