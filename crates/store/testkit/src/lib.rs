@@ -1,6 +1,7 @@
 //! One suite that every back-end must pass.
 //!
-//! [`behaviours`] runs the named cases; each back-end's own tests call it with a factory that gives an empty store. A case that
+//! [`behaviours`] runs the named cases; [`histories_match_the_oracle`] and [`concurrent_transactions_are_serialisable`] compare random
+//! transactions with a model; the others put many clients at one place. For the cases each back-end's own tests call it with a factory that gives an empty store. A case that
 //! fails panics with a sentence, as a test does.
 
 #![expect(
@@ -12,13 +13,17 @@
 mod behaviour;
 mod blobs;
 mod clocks;
+mod contention;
 mod fixture;
+mod model;
 
 use std::future::Future;
 
 use store_api::Store;
 
+pub use contention::{a_hot_key_serves_everyone, a_queue_head_stays_flat, takers_share_a_queue_head};
 pub use fixture::{key, queue_key};
+pub use model::{concurrent_transactions_are_serialisable, histories_match_the_oracle};
 
 /// Runs every behaviour, each on an empty store of its own. The store's environment may be real or simulated.
 pub async fn behaviours<F: Future<Output = Store>>(factory: impl Fn() -> F) {
