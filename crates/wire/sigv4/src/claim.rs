@@ -52,6 +52,17 @@ pub struct Claim<'a> {
     pub(crate) signature: Cow<'a, str>,
 }
 
+/// What [`Claim::glimpse`] saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// The access key id.
+    pub key_id: String,
+    /// The region of the scope.
+    pub region: String,
+    /// The service of the scope.
+    pub service: String,
+}
+
 impl<'a> Claim<'a> {
     /// Finds the signature of a request and takes it apart.
     ///
@@ -67,6 +78,22 @@ impl<'a> Claim<'a> {
             (None, _) if presigned => Self::from_query(request.query),
             (None, _) => Err(SignatureError::Missing),
         }
+    }
+
+    /// Key id, region and service of the first thing in the request that looks like a credential, however broken the rest
+    /// is: for routing, and for the mode that believes everybody. Nothing of it is proven.
+    #[must_use]
+    pub fn glimpse(request: &Request<'_>) -> Option<Glimpse> {
+        let header = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let text = match header.and_then(|text| text.split_once("Credential=")) {
+            Some((_, after)) => after.split([',', ' ', '\t']).next().unwrap_or_default().to_owned(),
+            None => {
+                let (_, value) = pairs_of(request.query).find(|(name, _)| *name == "X-Amz-Credential")?;
+                String::from_utf8(decode(value.as_bytes(), true)).ok()?
+            }
+        };
+        let [key_id, _, region, service, _] = split_credential(&text)?;
+        Some(Glimpse { key_id: key_id.to_owned(), region: region.to_owned(), service: service.to_owned() })
     }
 
     /// The credential scope, as it takes part in the signed text.

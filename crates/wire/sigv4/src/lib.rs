@@ -22,7 +22,7 @@ mod error;
 mod sign;
 mod verify;
 
-pub use claim::{Claim, Placement};
+pub use claim::{Claim, Glimpse, Placement};
 pub use error::{Denial, Family, SignatureError};
 pub use sign::{Credentials, Signer};
 pub use verify::{Payload, Rules, SigningKey};

@@ -1,0 +1,400 @@
+//! The path of a request, as one list. Each layer may answer; what passes all of them reaches a service.
+//!
+//! ```text
+//!  on the connection (server.rs)   connections bounded · TCP_NODELAY · head bounded in bytes and time · draining
+//!  1. request id                   made here, on every answer, in every log line
+//!  2. panic guard                  a defect in a handler is this request's 500
+//!  3. host                         only names that are ours; decides: function URL, own page, or service
+//!  4. pages                        what a browser sends for a page is refused, but at function URLs
+//!  5. route                        service, protocol, operation; or AWS's error for what nobody serves
+//!  6. body                         bounded by the operation, by time, and by the memory for all bodies
+//!  7. identity                     signature, key, principal; open or required
+//!  8. call                         the service, the function URL, the own page
+//!  9. finish                       request id header, access log
+//! ```
+
+use std::{future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use base_types::Region;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header, request::Parts};
+use http_body::Body as HttpBody;
+use services_kernel::Cx;
+use tokio::sync::OwnedSemaphorePermit;
+use wire_schema::Protocol;
+use wire_sigv4::Claim;
+
+use crate::{
+    authenticate::Denied,
+    body::{Body, BodyProblem, discard, read_whole},
+    host::{Host, is_url_id, refuse_pages},
+    refusal::{Form, Refusal},
+    route::{self, Judgement, Route},
+    server::{Connection, Gateway},
+    settings::Auth,
+    upstream::{Call, OwnCall, Upstream, UrlCall},
+};
+
+const OWN_PREFIX: &str = "/_pileus/";
+const URL_PREFIX: &str = "/_pileus/url/";
+/// A form that names its action must fit into this when nothing else tells the service; and an own page's body.
+const FORM_BYTES_MAX: usize = 1024 * 1024;
+/// Bodies up to this size do not count against the memory for all bodies.
+const SMALL_BODY_BYTES: usize = 64 * 1024;
+/// What of a body that is too large is still taken from the wire, so that the client reads the answer.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An answer before it is finished: a response, or a refusal in a form.
+enum Outcome {
+    Response(Response<Body>),
+    Refused(Form, Refusal),
+}
+
+impl From<(Form, Refusal)> for Outcome {
+    fn from((form, refusal): (Form, Refusal)) -> Self {
+        Self::Refused(form, refusal)
+    }
+}
+
+/// What stays the same over all layers of one request.
+struct Scene<'a> {
+    connection: &'a Connection,
+    request_id: Arc<str>,
+    host: Host,
+    open: bool,
+}
+
+impl<U: Upstream> Gateway<U> {
+    /// The whole path.
+    pub(crate) async fn handle<B>(&self, request: Request<B>, connection: &Connection) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send,
+    {
+        // 1. Request id.
+        let started = self.env().monotonic();
+        let request_id: Arc<str> = self.env().uuid().into();
+        let (head, body) = request.into_parts();
+        let logged = tracing::enabled!(target: "pileus::access", tracing::Level::INFO)
+            .then(|| (head.method.clone(), head.uri.clone()));
+
+        // 2. Panic guard.
+        let outcome = guarded(self.answer(head, body, connection, Arc::clone(&request_id))).await;
+        let outcome = outcome.unwrap_or_else(|| {
+            tracing::error!(%request_id, "a handler panicked; the request is answered with an internal error");
+            Outcome::Refused(Form::Plain, Refusal::internal())
+        });
+
+        // 9. Finish.
+        let mut response = match outcome {
+            Outcome::Response(response) => response,
+            Outcome::Refused(form, refusal) => refusal.response(form, &request_id),
+        };
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert("x-amzn-requestid", value);
+        }
+        if let Some((method, uri)) = logged {
+            let elapsed_us = self.env().monotonic().since(started).as_micros();
+            let (path, status, peer) = (uri.path(), response.status().as_u16(), &*connection.peer);
+            tracing::info!(target: "pileus::access", %request_id, %method, path, status, elapsed_us, peer);
+        }
+        response
+    }
+
+    async fn answer<B>(&self, head: Parts, body: B, connection: &Connection, request_id: Arc<str>) -> Outcome
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send,
+    {
+        // 3. Host.
+        let settings = self.settings();
+        let host = match Host::read(&head.headers, settings, connection.loopback) {
+            Ok(host) => host,
+            Err(refusal) => return (Form::Plain, refusal).into(),
+        };
+        let open = settings.auth == Auth::Open && connection.environment.is_none();
+        let by_host = host.function_url().map(|(id, region)| (id.to_owned(), region));
+        let scene = Scene { connection, request_id, host, open };
+        if let Some((id, region)) = by_host {
+            let path = head.uri.path().to_owned();
+            return self.function_url(head, body, &scene, id, Some(region), path).await;
+        }
+        if head.uri.path().starts_with(OWN_PREFIX) {
+            return self.own(head, body, &scene).await;
+        }
+        self.service(head, body, &scene).await
+    }
+
+    async fn service<B>(&self, head: Parts, body: B, scene: &Scene<'_>) -> Outcome
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send,
+    {
+        // 4. Pages.
+        if let Err(refusal) = refuse_pages(&head.headers, self.settings(), false) {
+            return (Form::Plain, refusal).into();
+        }
+        // 5. Route, with 6. body between its two halves when only a form can tell.
+        let glimpse = Claim::glimpse(&wire_sigv4::Request::from(&head));
+        let (route, read) = match route::by_head(self.upstream().services(), &head, &scene.host, glimpse.as_ref()) {
+            Judgement::Refused(form, refusal) => {
+                self.read_away(body).await;
+                return (form, refusal).into();
+            }
+            Judgement::Route(route) => {
+                let limit = route.operation.map_or(route.service.body_bytes_max, |operation| operation.body_bytes_max);
+                match self.read(&head, body, limit).await {
+                    Ok(read) => (route, read),
+                    Err(problem) => return (form_of(&route), refuse_body(problem, &route, limit)).into(),
+                }
+            }
+            Judgement::ByForm => {
+                let read = match self.read(&head, body, FORM_BYTES_MAX).await {
+                    Ok(read) => read,
+                    Err(problem) => return (Form::Plain, plain_body_refusal(problem, FORM_BYTES_MAX)).into(),
+                };
+                match route::by_form(self.upstream().services(), &read.bytes) {
+                    Judgement::Route(route) => (route, read),
+                    Judgement::Refused(form, refusal) => return (form, refusal).into(),
+                    Judgement::ByForm => return (Form::Plain, Refusal::internal()).into(),
+                }
+            }
+        };
+        // 7. Identity.
+        let (_, region) = scene.host.service();
+        let signing = Some(route.service.signing_name);
+        let identity = match self.authenticate(&head, &read.bytes, signing, scene.open, region).await {
+            Ok(identity) => identity,
+            Err(denied) => return (form_of(&route), self.denied(&denied, form_of(&route), scene)).into(),
+        };
+        // 8. Call.
+        let cx = Cx {
+            account: identity.account,
+            region: identity.region,
+            principal: identity.principal,
+            source: None,
+            request_id: Arc::clone(&scene.request_id),
+            trace: header_text(&head, "x-amzn-trace-id"),
+            hops: 0,
+            deadline: None,
+            endpoint: endpoint_of(&head),
+            source_ip: Arc::clone(&scene.connection.peer),
+            user_agent: header_text(&head, header::USER_AGENT.as_str()).unwrap_or_else(|| Arc::from("")),
+        };
+        let Read { bytes, permit } = read;
+        let Route { service, protocol, operation } = route;
+        let environment = scene.connection.environment.clone();
+        let response =
+            self.upstream().call(Call { service, protocol, operation, cx, head, body: bytes, environment }).await;
+        drop(permit);
+        Outcome::Response(response)
+    }
+
+    async fn function_url<B>(
+        &self,
+        head: Parts,
+        body: B,
+        scene: &Scene<'_>,
+        url_id: String,
+        region: Option<Region>,
+        path: String,
+    ) -> Outcome
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send,
+    {
+        let limit = self.settings().limits.url_body_bytes;
+        let Read { bytes, permit } = match self.read(&head, body, limit).await {
+            Ok(read) => read,
+            Err(problem) => return (Form::Plain, plain_body_refusal(problem, limit)).into(),
+        };
+        // The URL decides whether it asks for a signature; a header of another scheme is the function's own affair.
+        let identity = match self.authenticate(&head, &bytes, Some("lambda"), scene.open, region.clone()).await {
+            Ok(identity) => Ok(identity),
+            Err(Denied::Signature(error)) => Err(error),
+            Err(denied) => return (Form::Plain, self.denied(&denied, Form::Plain, scene)).into(),
+        };
+        let source_ip = Arc::clone(&scene.connection.peer);
+        let request_id = Arc::clone(&scene.request_id);
+        let call = UrlCall { url_id, region, path, head, body: bytes, identity, request_id, source_ip };
+        let response = self.upstream().function_url(call).await;
+        drop(permit);
+        Outcome::Response(response)
+    }
+
+    async fn own<B>(&self, head: Parts, body: B, scene: &Scene<'_>) -> Outcome
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send,
+    {
+        let unknown = || Refusal::new(404, "NotFound", "There is no such page.");
+        if scene.connection.environment.is_some() {
+            return (Form::Plain, unknown()).into();
+        }
+        if let Some(rest) = head.uri.path().strip_prefix(URL_PREFIX) {
+            let (id, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
+            let (id, path) = (id.to_owned(), path.to_owned());
+            if !is_url_id(&id) {
+                return (Form::Plain, unknown()).into();
+            }
+            return self.function_url(head, body, scene, id, None, path).await;
+        }
+        if let Err(refusal) = refuse_pages(&head.headers, self.settings(), true) {
+            return (Form::Plain, refusal).into();
+        }
+        let path = head.uri.path().strip_prefix(OWN_PREFIX).unwrap_or_default().to_owned();
+        if path == "health" {
+            return Outcome::Response(self.health());
+        }
+        let read = match self.read(&head, body, FORM_BYTES_MAX).await {
+            Ok(read) => read,
+            Err(problem) => return (Form::Plain, plain_body_refusal(problem, FORM_BYTES_MAX)).into(),
+        };
+        let identity = match self.authenticate(&head, &read.bytes, None, scene.open, None).await {
+            Ok(identity) => Ok(identity),
+            Err(Denied::Signature(error)) => Err(error),
+            Err(denied) => return (Form::Plain, self.denied(&denied, Form::Plain, scene)).into(),
+        };
+        let call = OwnCall { path, head, body: read.bytes, identity, request_id: Arc::clone(&scene.request_id) };
+        match self.upstream().own(call).await {
+            Some(response) => Outcome::Response(response),
+            None => (Form::Plain, unknown()).into(),
+        }
+    }
+
+    fn health(&self) -> Response<Body> {
+        let status = if self.is_draining() { "draining" } else { "ok" };
+        let uptime_ms = u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX);
+        let document =
+            serde_json::json!({ "version": self.settings().version, "status": status, "uptime_ms": uptime_ms });
+        let mut response = Response::new(Body::from(Bytes::from(document.to_string())));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+
+    fn denied(&self, denied: &Denied, form: Form, scene: &Scene<'_>) -> Refusal {
+        match denied {
+            Denied::Signature(error) => Refusal::of_signature(error, form),
+            Denied::Fault(fault) => {
+                tracing::error!(request_id = %scene.request_id, ?fault, "looking up an access key failed");
+                Refusal::internal()
+            }
+        }
+    }
+
+    /// 6. Body: the head's promise first, then memory, then the bytes within their time.
+    async fn read<B>(&self, head: &Parts, mut body: B, limit: usize) -> Result<Read, BodyRefusal>
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send,
+    {
+        if body.is_end_stream() {
+            return Ok(Read { bytes: Bytes::new(), permit: None });
+        }
+        let promised = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+        if promised.is_some_and(|bytes| bytes > limit) {
+            self.read_away(body).await;
+            return Err(BodyRefusal::TooLarge);
+        }
+        let expected = promised.unwrap_or(limit);
+        let permit = if expected > SMALL_BODY_BYTES { Some(self.reserve(expected).await?) } else { None };
+        let limits = &self.settings().limits;
+        let rate = limits.body_bytes_per_second.max(1);
+        let allowed = limits.body_timeout + Duration::from_secs((expected / rate) as u64);
+        let read = self.env().timeout(allowed, read_whole(&mut body, limit)).await;
+        match read {
+            Ok(Ok(bytes)) => Ok(Read { bytes, permit }),
+            Ok(Err(BodyProblem::TooLarge)) => {
+                self.read_away(body).await;
+                Err(BodyRefusal::TooLarge)
+            }
+            Ok(Err(BodyProblem::Broken)) => Err(BodyRefusal::Broken),
+            Err(_) => {
+                tracing::debug!(path = head.uri.path(), "a body did not arrive in its time");
+                Err(BodyRefusal::Late)
+            }
+        }
+    }
+
+    async fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyRefusal> {
+        let reserved = self.env().timeout(MEMORY_TIMEOUT, self.reserve_memory(bytes)).await;
+        reserved.ok().flatten().ok_or(BodyRefusal::Overloaded)
+    }
+
+    async fn read_away<B>(&self, body: B)
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send,
+    {
+        if self.env().timeout(DISCARD_TIMEOUT, discard(body, DISCARDED_BYTES_MAX)).await.is_err() {
+            tracing::debug!("a refused body was not sent in time; the client may miss the answer");
+        }
+    }
+}
+
+struct Read {
+    bytes: Bytes,
+    /// The memory it takes; given back when the request is over.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum BodyRefusal {
+    TooLarge,
+    Broken,
+    Late,
+    Overloaded,
+}
+
+fn form_of(route: &Route) -> Form {
+    Form::Service(route.service, route.protocol)
+}
+
+fn refuse_body(problem: BodyRefusal, route: &Route, limit: usize) -> Refusal {
+    match problem {
+        BodyRefusal::TooLarge => {
+            // AWS's texts name the operation as its IAM action does: `InvokeFunction`, not `Invoke`.
+            let action = route.operation.map_or("this", |operation| {
+                operation.action.rsplit_once(':').map_or(operation.name, |(_, action)| action)
+            });
+            let code = match route.protocol {
+                Protocol::Query => "RequestEntityTooLarge",
+                Protocol::Json10 | Protocol::Json11 | Protocol::RestJson => "RequestEntityTooLargeException",
+            };
+            Refusal::new(413, code, format!("Request must be smaller than {limit} bytes for the {action} operation"))
+        }
+        other => plain_body_refusal(other, limit),
+    }
+}
+
+fn plain_body_refusal(problem: BodyRefusal, limit: usize) -> Refusal {
+    match problem {
+        BodyRefusal::TooLarge => {
+            Refusal::new(413, "RequestEntityTooLargeException", format!("Request must be smaller than {limit} bytes"))
+        }
+        BodyRefusal::Broken => Refusal::new(400, "IncompleteBody", "The request's body ended before it was complete."),
+        BodyRefusal::Late => {
+            Refusal::new(408, "RequestTimeout", "The request's body was not received within the time limit.")
+        }
+        BodyRefusal::Overloaded => {
+            Refusal::new(503, "ServiceUnavailable", "Too many large requests at a time. Please try again shortly.")
+        }
+    }
+}
+
+fn header_text(head: &Parts, name: &str) -> Option<Arc<str>> {
+    head.headers.get(name).and_then(|value| value.to_str().ok()).map(Arc::from)
+}
+
+fn endpoint_of(head: &Parts) -> Arc<str> {
+    let host = head.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Arc::from(format!("http://{host}"))
+}
+
+/// Runs a future; `None` when it panicked.
+async fn guarded<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        // The future is never polled again after it panicked, and what it shares is behind locks that do not poison.
+        match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
