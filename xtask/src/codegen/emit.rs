@@ -394,9 +394,9 @@ fn service(plan: &Plan) -> Result<String, String> {
     }
     let mut unsupported = String::new();
     for (name, http) in model.unsupported.iter() {
-        let (path, _) = path_and_query(http);
+        let (path, constants) = path_and_query(http);
         unsupported.push_str(&format!(
-            "UnsupportedOperation {{ name: {name:?}, method: {:?}, path: &[{path}] }},\n",
+            "UnsupportedOperation {{ name: {name:?}, method: {:?}, path: &[{path}], query: &[{constants}] }},\n",
             http.method
         ));
     }

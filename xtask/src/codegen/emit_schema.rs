@@ -121,7 +121,11 @@ fn structure(plan: &Plan, name: &str, shape: &Shape) -> Result<String, String> {
         if let Some(wire) = member.location_name.as_deref().filter(|wire| *wire != member_name) {
             add(format!(".wire({wire:?})"));
         }
-        if let Some(form) = plan.patch.form_names.get(&format!("{name}.{member_name}")) {
+        // A flattened list's items are called by their own name, where they have one.
+        let target = plan.shape(&member.shape)?;
+        let flattened = member.flattened || target.flattened;
+        let item = target.member.as_ref().and_then(|item| item.location_name.as_ref()).filter(|_| flattened);
+        if let Some(form) = plan.patch.form_names.get(&format!("{name}.{member_name}")).or(item) {
             add(format!(".form({form:?})"));
         }
         if shape.required.iter().any(|required| required == member_name) {

@@ -708,6 +708,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("VersionNumber"),
                 Segment::Literal("policy"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "CheckpointDurableExecution",
@@ -718,21 +719,25 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("DurableExecutionArn"),
                 Segment::Literal("checkpoint"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "CreateCapacityProvider",
             method: "POST",
             path: &[Segment::Literal("2025-11-30"), Segment::Literal("capacity-providers")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "CreateCodeSigningConfig",
             method: "POST",
             path: &[Segment::Literal("2020-04-22"), Segment::Literal("code-signing-configs")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "CreateEventSourceMapping",
             method: "POST",
             path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "DeleteCapacityProvider",
@@ -742,6 +747,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("capacity-providers"),
                 Segment::Label("CapacityProviderName"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "DeleteCodeSigningConfig",
@@ -751,11 +757,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("code-signing-configs"),
                 Segment::Label("CodeSigningConfigArn"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "DeleteEventSourceMapping",
             method: "DELETE",
             path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings"), Segment::Label("UUID")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "DeleteFunctionCodeSigningConfig",
@@ -766,6 +774,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("code-signing-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "DeleteFunctionEventInvokeConfig",
@@ -776,6 +785,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("event-invoke-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "DeleteLayerVersion",
@@ -787,6 +797,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("versions"),
                 Segment::Label("VersionNumber"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "DeleteProvisionedConcurrencyConfig",
@@ -797,6 +808,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("provisioned-concurrency"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetCapacityProvider",
@@ -806,6 +818,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("capacity-providers"),
                 Segment::Label("CapacityProviderName"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetCodeSigningConfig",
@@ -815,6 +828,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("code-signing-configs"),
                 Segment::Label("CodeSigningConfigArn"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetDurableExecution",
@@ -824,6 +838,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("durable-executions"),
                 Segment::Label("DurableExecutionArn"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetDurableExecutionHistory",
@@ -834,6 +849,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("DurableExecutionArn"),
                 Segment::Literal("history"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetDurableExecutionState",
@@ -844,11 +860,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("DurableExecutionArn"),
                 Segment::Literal("state"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetEventSourceMapping",
             method: "GET",
             path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings"), Segment::Label("UUID")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetFunctionCodeSigningConfig",
@@ -859,6 +877,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("code-signing-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetFunctionEventInvokeConfig",
@@ -869,6 +888,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("event-invoke-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetFunctionRecursionConfig",
@@ -879,6 +899,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("recursion-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetFunctionScalingConfig",
@@ -889,6 +910,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("function-scaling-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetLayerVersion",
@@ -900,11 +922,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("versions"),
                 Segment::Label("VersionNumber"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetLayerVersionByArn",
             method: "GET",
             path: &[Segment::Literal("2018-10-31"), Segment::Literal("layers")],
+            query: &[("find", "LayerVersion")],
         },
         UnsupportedOperation {
             name: "GetLayerVersionPolicy",
@@ -917,6 +941,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("VersionNumber"),
                 Segment::Literal("policy"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetProvisionedConcurrencyConfig",
@@ -927,6 +952,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("provisioned-concurrency"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "GetRuntimeManagementConfig",
@@ -937,6 +963,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("runtime-management-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "InvokeWithResponseStream",
@@ -947,16 +974,19 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("response-streaming-invocations"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListCapacityProviders",
             method: "GET",
             path: &[Segment::Literal("2025-11-30"), Segment::Literal("capacity-providers")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListCodeSigningConfigs",
             method: "GET",
             path: &[Segment::Literal("2020-04-22"), Segment::Literal("code-signing-configs")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListDurableExecutionsByFunction",
@@ -967,11 +997,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("durable-executions"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListEventSourceMappings",
             method: "GET",
             path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListFunctionEventInvokeConfigs",
@@ -983,6 +1015,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("event-invoke-config"),
                 Segment::Literal("list"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListFunctionVersionsByCapacityProvider",
@@ -993,6 +1026,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("CapacityProviderName"),
                 Segment::Literal("function-versions"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListFunctionsByCodeSigningConfig",
@@ -1003,6 +1037,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("CodeSigningConfigArn"),
                 Segment::Literal("functions"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListLayerVersions",
@@ -1013,11 +1048,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("LayerName"),
                 Segment::Literal("versions"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListLayers",
             method: "GET",
             path: &[Segment::Literal("2018-10-31"), Segment::Literal("layers")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "ListProvisionedConcurrencyConfigs",
@@ -1028,6 +1065,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("provisioned-concurrency"),
             ],
+            query: &[("List", "ALL")],
         },
         UnsupportedOperation {
             name: "PublishLayerVersion",
@@ -1038,6 +1076,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("LayerName"),
                 Segment::Literal("versions"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "PutFunctionCodeSigningConfig",
@@ -1048,6 +1087,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("code-signing-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "PutFunctionEventInvokeConfig",
@@ -1058,6 +1098,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("event-invoke-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "PutFunctionRecursionConfig",
@@ -1068,6 +1109,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("recursion-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "PutFunctionScalingConfig",
@@ -1078,6 +1120,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("function-scaling-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "PutProvisionedConcurrencyConfig",
@@ -1088,6 +1131,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("provisioned-concurrency"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "PutRuntimeManagementConfig",
@@ -1098,6 +1142,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("runtime-management-config"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "RemoveLayerVersionPermission",
@@ -1111,6 +1156,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("policy"),
                 Segment::Label("StatementId"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "SendDurableExecutionCallbackFailure",
@@ -1121,6 +1167,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("CallbackId"),
                 Segment::Literal("fail"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "SendDurableExecutionCallbackHeartbeat",
@@ -1131,6 +1178,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("CallbackId"),
                 Segment::Literal("heartbeat"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "SendDurableExecutionCallbackSuccess",
@@ -1141,6 +1189,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("CallbackId"),
                 Segment::Literal("succeed"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "StopDurableExecution",
@@ -1151,6 +1200,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("DurableExecutionArn"),
                 Segment::Literal("stop"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "UpdateCapacityProvider",
@@ -1160,6 +1210,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("capacity-providers"),
                 Segment::Label("CapacityProviderName"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "UpdateCodeSigningConfig",
@@ -1169,11 +1220,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("code-signing-configs"),
                 Segment::Label("CodeSigningConfigArn"),
             ],
+            query: &[],
         },
         UnsupportedOperation {
             name: "UpdateEventSourceMapping",
             method: "PUT",
             path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings"), Segment::Label("UUID")],
+            query: &[],
         },
         UnsupportedOperation {
             name: "UpdateFunctionEventInvokeConfig",
@@ -1184,6 +1237,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("event-invoke-config"),
             ],
+            query: &[],
         },
     ],
     errors: &ERRORS,

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use http::{header, request::Parts};
+use wire_json::Members;
 use wire_query::Form;
 use wire_schema::{
     Kind, Location, Model, Operation, Place, Protocol, Role, Seen, ServiceError as _, ServiceSchema, Shape, Survey,
@@ -50,7 +51,8 @@ pub fn read<M: Model>(route: &Route, parts: &Parts, body: Bytes) -> Result<Call<
             (operation, _) = found::<M>(&route.found)?;
             request = empty::<M>(operation)?;
             let input = M::input_mut(&mut request);
-            wire_json::decode(&body, input, &mut seen, &mut survey).map_err(|error| malformed(error.0))?;
+            wire_json::decode(&body, Members::All, input, &mut seen, &mut survey)
+                .map_err(|error| malformed(error.0))?;
             survey.absent(operation.input, seen);
         }
         Protocol::RestJson => {
@@ -142,7 +144,7 @@ fn rest_body(input: &mut dyn Shape, body: Bytes, seen: &mut Seen, survey: &mut S
         if members.iter().all(|member| member.location != Location::Body) {
             return Ok(()); // nothing travels in the document: what stands there is not looked at
         }
-        return wire_json::decode(&body, input, seen, survey).map_err(|error| error.0);
+        return wire_json::decode(&body, Members::Body, input, seen, survey).map_err(|error| error.0);
     };
     seen.insert(index);
     match input.place(index) {
@@ -153,7 +155,7 @@ fn rest_body(input: &mut dyn Shape, body: Bytes, seen: &mut Seen, survey: &mut S
         Some(Place::Structure(shape)) => {
             let mut seen = Seen::default();
             survey.enter(wire_schema::Step::Member(members[index].name));
-            wire_json::decode(&body, shape, &mut seen, survey).map_err(|error| error.0)?;
+            wire_json::decode(&body, Members::All, shape, &mut seen, survey).map_err(|error| error.0)?;
             survey.absent(shape.schema(), seen);
             survey.leave();
         }

@@ -133,20 +133,20 @@ fn rest_operation(service: &'static ServiceSchema, method: &Method, path: &str, 
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let parts: Vec<&str> = path.split('/').collect();
-    let mut best: Option<(usize, &'static Operation)> = None;
-    for operation in service.operations {
-        let Some(literals) = matched(operation.http.path, &parts) else { continue };
-        let constants = operation.http.query.iter().all(|(name, value)| has_parameter(query, name, value));
-        let score = literals + operation.http.query.len();
-        if operation.http.method == method.as_str() && constants && best.is_none_or(|(best, _)| score > best) {
-            best = Some((score, operation));
-        }
-    }
-    let unsupported = service.unsupported.iter().filter(|operation| operation.method == method.as_str());
-    let unsupported = unsupported.filter_map(|operation| Some((matched(operation.path, &parts)?, operation)));
-    let unsupported = unsupported.max_by_key(|(literals, _)| *literals);
+    // How many literals and constants of an operation the request has; `None` when it is not this one.
+    let score = |wanted: &str, pattern: &[Segment], constants: &[(&str, &str)]| {
+        let literals = matched(pattern, &parts).filter(|_| wanted == method.as_str())?;
+        let all = constants.iter().all(|(name, value)| has_parameter(query, name, value));
+        all.then_some(literals + constants.len())
+    };
+    let operations = service.operations.iter();
+    let best = operations.filter_map(|op| Some((score(op.http.method, op.http.path, op.http.query)?, op)));
+    let best = best.max_by_key(|(score, _)| *score);
+    let unsupported = service.unsupported.iter();
+    let unsupported = unsupported.filter_map(|op| Some((score(op.method, op.path, op.query)?, op)));
+    let unsupported = unsupported.max_by_key(|(score, _)| *score);
     match (best, unsupported) {
-        (Some((score, _)), Some((literals, operation))) if literals > score => Found::Unsupported(operation),
+        (Some((score, _)), Some((higher, operation))) if higher > score => Found::Unsupported(operation),
         (Some((_, operation)), _) => match labels(operation.http.path, &parts) {
             Some(labels) => Found::Operation(operation, labels),
             None => Found::Unreadable,

@@ -11,6 +11,8 @@ use base64::{
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use wire_schema::{Kind, List, Location, Map, Place, Schema, Seen, Shape, Step, Survey};
 
+use crate::Members;
+
 /// The document is not JSON, or a value does not fit its shape. The text is what a client may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed(pub String);
@@ -21,15 +23,21 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Fills those members of `shape` that travel in the document. `seen` notes them; the caller, who knows of members that
+/// Fills those `members` of `shape` that travel in the document. `seen` notes them; the caller, who knows of members that
 /// travel elsewhere, reports to `survey` which are missing. Below the top, this is done here.
 ///
 /// # Errors
 /// When the document is not JSON, or a value does not fit.
-pub fn decode(document: &[u8], shape: &mut dyn Shape, seen: &mut Seen, survey: &mut Survey) -> Result<(), Malformed> {
+pub fn decode(
+    document: &[u8],
+    members: Members,
+    shape: &mut dyn Shape,
+    seen: &mut Seen,
+    survey: &mut Survey,
+) -> Result<(), Malformed> {
     let mut state = State { survey, error: None };
     let mut json = serde_json::Deserializer::from_slice(document);
-    let outcome = Top { shape, seen, state: &mut state }.deserialize(&mut json).and_then(|()| json.end());
+    let outcome = Top { shape, members, seen, state: &mut state }.deserialize(&mut json).and_then(|()| json.end());
     match (outcome, state.error) {
         (Ok(()), None) => Ok(()),
         (_, Some(message)) => Err(Malformed(message)),
@@ -69,6 +77,7 @@ impl State<'_> {
 /// The document itself.
 struct Top<'a, 's> {
     shape: &'a mut dyn Shape,
+    members: Members,
     seen: &'a mut Seen,
     state: &'a mut State<'s>,
 }
@@ -86,7 +95,7 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
         f.write_str("an object")
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        fill_members(map, self.shape, self.seen, self.state, true)
+        fill_members(map, self.shape, self.seen, self.state, self.members)
     }
     fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
         Ok(())
@@ -274,7 +283,7 @@ impl<'de> Visitor<'de> for Fill<'_, '_, '_> {
         match (&self.schema.kind, Self::place::<A::Error>(self.target)?) {
             (Kind::Structure { .. }, Place::Structure(shape)) => {
                 let mut seen = Seen::default();
-                fill_members(entries, shape, &mut seen, self.state, false)?;
+                fill_members(entries, shape, &mut seen, self.state, Members::All)?;
                 self.state.survey.absent(shape.schema(), seen);
                 Ok(())
             }
@@ -296,18 +305,17 @@ impl<'de> Visitor<'de> for Fill<'_, '_, '_> {
     }
 }
 
-/// Fills a structure. At the top only members that travel in the document are looked at.
 fn fill_members<'de, A: MapAccess<'de>>(
     mut map: A,
     shape: &mut dyn Shape,
     seen: &mut Seen,
     state: &mut State<'_>,
-    top: bool,
+    which: Members,
 ) -> Result<(), A::Error> {
     let members = shape.schema().members();
     // Clients mostly write members in one order: looking from the last hit onwards finds the next one at once.
     let mut next = 0;
-    while let Some(index) = map.next_key_seed(MemberName { members, next, top })? {
+    while let Some(index) = map.next_key_seed(MemberName { members, next, which })? {
         let Some(index) = index else {
             map.next_value::<IgnoredAny>()?;
             continue;
@@ -331,7 +339,7 @@ fn fill_members<'de, A: MapAccess<'de>>(
 struct MemberName {
     members: &'static [wire_schema::Member],
     next: usize,
-    top: bool,
+    which: Members,
 }
 
 impl<'de> DeserializeSeed<'de> for MemberName {
@@ -351,7 +359,7 @@ impl Visitor<'_> for MemberName {
         let order = (self.next..count).chain(0..self.next.min(count));
         Ok(order.into_iter().find(|&index| {
             let member = &self.members[index];
-            member.wire_name == name && (!self.top || member.location == Location::Body)
+            member.wire_name == name && (self.which == Members::All || member.location == Location::Body)
         }))
     }
 }

@@ -98,6 +98,9 @@ pub trait ServiceError: From<Fault> + std::error::Error + Send + Sync + 'static 
     /// The error that this service has for `role`.
     fn by_role(role: Role, message: String) -> Self;
 
+    /// The error of this name, with this message; `None` when the service has none such.
+    fn by_name(name: &str, message: String) -> Option<Self>;
+
     /// How it appears on the wire. A fault appears as the error of its [`Role::of_fault`].
     fn schema(&self) -> &'static ErrorSchema;
 

@@ -156,6 +156,12 @@ macro_rules! errors {
                     $($crate::Role::$role => Self::$role_constructor(message),)*
                 }
             }
+            fn by_name(name: &str, message: String) -> Option<Self> {
+                match name {
+                    $(stringify!($name) => Some(Self::$constructor(message)),)*
+                    _ => None,
+                }
+            }
             fn schema(&self) -> &'static $crate::ErrorSchema {
                 let index = match self {
                     $(Self::$name(_) => $index,)*

@@ -117,6 +117,8 @@ pub struct UnsupportedOperation {
     pub method: &'static str,
     /// Its path.
     pub path: &'static [Segment],
+    /// Query parameters that tell operations apart.
+    pub query: &'static [(&'static str, &'static str)],
 }
 
 impl ServiceSchema {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use wire_schema::{Member, summary, validate};
 
 use super::*;
-use crate::{Members, encode};
+use crate::encode;
 
 static TEXT: Schema = Schema::string("Text");
 static NUMBER: Schema = Schema::integer("Number");
@@ -74,7 +74,7 @@ wire_schema::structure!(Outer, OUTER, {
 
 fn read(document: &[u8]) -> Result<(Outer, String), Malformed> {
     let (mut outer, mut seen, mut survey) = (Outer::default(), Seen::default(), Survey::default());
-    decode(document, &mut outer, &mut seen, &mut survey)?;
+    decode(document, Members::Body, &mut outer, &mut seen, &mut survey)?;
     survey.absent(&OUTER, seen);
     let violations = validate(&outer, &survey);
     let message = if violations.is_empty() { String::new() } else { summary(&violations) };
