@@ -61,7 +61,7 @@ pub struct IsolationReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wall {
     /// A stable name: `user namespace`, `seccomp`, `memory limit`, …
-    pub name: &'static str,
+    pub name: String,
     /// Whether it stands.
     pub state: WallState,
 }
@@ -90,7 +90,7 @@ pub struct HostReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// A stable name: `user namespaces`, `landlock`, `memory controller`, …
-    pub name: &'static str,
+    pub name: String,
     /// How it was found.
     pub state: FindingState,
     /// What was found, for a reader: `cgroup v1 at /sys/fs/cgroup/memory`, `ABI 7`.

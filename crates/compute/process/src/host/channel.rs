@@ -1,0 +1,227 @@
+//! The private channel to our own bootstraps: an inherited socket with length-prefixed frames, the Runtime API's contract
+//! without HTTP. A frame is `u32` length (little endian, of what follows), `u8` kind, body. What the other side sends is
+//! the function's own doing and as hostile as anything else of it: lengths are bounded, answers to another event than the
+//! present one are dropped.
+
+use std::{io, os::unix::net::UnixStream as StdStream};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use compute_api::{PAYLOAD_BYTES_MAX, RESPONSE_SLACK_BYTES};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+use super::exchange::{Event, Message};
+
+const EVENT: u8 = 1;
+const READY: u8 = 2;
+const RESPONSE: u8 = 3;
+const ERROR: u8 = 4;
+const INIT_ERROR: u8 = 5;
+const LOG: u8 = 6;
+/// Kind and sequence number.
+const HEAD_BYTES: usize = 5;
+/// A log record is cut like a line; an error document is bounded like a response.
+const FRAME_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + RESPONSE_SLACK_BYTES + HEAD_BYTES + 1024;
+
+/// The writing half.
+pub(crate) struct ChannelWriter {
+    half: OwnedWriteHalf,
+    sequence: u32,
+}
+
+/// The reading half.
+pub(crate) struct ChannelReader {
+    half: OwnedReadHalf,
+    buffer: BytesMut,
+    /// The rest of a frame that is too large to keep, and its whole size.
+    skipping: Option<(usize, u64, u8)>,
+    sequence: u32,
+}
+
+/// Takes the server's end.
+pub(crate) fn open(stream: StdStream) -> io::Result<(ChannelWriter, ChannelReader)> {
+    stream.set_nonblocking(true)?;
+    let (read, write) = UnixStream::from_std(stream)?.into_split();
+    let reader = ChannelReader { half: read, buffer: BytesMut::new(), skipping: None, sequence: 0 };
+    Ok((ChannelWriter { half: write, sequence: 0 }, reader))
+}
+
+impl ChannelWriter {
+    /// Sends an event and answers its sequence number. Not to be cancelled while the environment is to live.
+    pub(crate) async fn send(&mut self, event: &Event) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let about = serde_json::json!({
+            "request_id": &*event.request_id,
+            "deadline_ms": event.deadline.as_millis(),
+            "arn": event.invoked_function_arn,
+            "trace_id": event.trace_id,
+            "client_context": event.client_context,
+            "cognito_identity": event.cognito_identity,
+        })
+        .to_string();
+        let length = 1 + 4 + 4 + about.len() + event.payload.len();
+        let mut head = BytesMut::with_capacity(13 + about.len() + event.payload.len().min(64 * 1024));
+        head.put_u32_le(u32::try_from(length).map_err(io::Error::other)?);
+        head.put_u8(EVENT);
+        head.put_u32_le(self.sequence);
+        head.put_u32_le(u32::try_from(about.len()).map_err(io::Error::other)?);
+        head.put_slice(about.as_bytes());
+        if event.payload.len() <= 64 * 1024 {
+            head.put_slice(&event.payload);
+            return self.half.write_all(&head).await;
+        }
+        self.half.write_all(&head).await?;
+        self.half.write_all(&event.payload).await
+    }
+
+    /// The number of the last event.
+    pub(crate) fn sequence(&self) -> u32 {
+        self.sequence
+    }
+}
+
+impl ChannelReader {
+    /// Answers are expected to carry this number.
+    pub(crate) fn expect(&mut self, sequence: u32) {
+        self.sequence = sequence;
+    }
+
+    /// The next message, or none when the other side closed. May be cancelled.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Message>> {
+        loop {
+            match self.parse()? {
+                Some(Some(message)) => return Ok(Some(message)),
+                Some(None) => {}
+                None => {
+                    if self.half.read_buf(&mut self.buffer).await? == 0 {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// None when more bytes are needed; `Some(None)` when a frame was dropped.
+    fn parse(&mut self) -> io::Result<Option<Option<Message>>> {
+        if let Some((left, size, kind)) = self.skipping {
+            let now = left.min(self.buffer.len());
+            self.buffer.advance(now);
+            if now < left {
+                self.skipping = Some((left - now, size, kind));
+                return Ok(None);
+            }
+            self.skipping = None;
+            return Ok(Some((kind == RESPONSE).then_some(Message::TooLarge(size))));
+        }
+        let Some(head) = self.buffer.first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*head) as usize;
+        if length < HEAD_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame on the private channel is too short"));
+        }
+        if self.buffer.len() < 4 + HEAD_BYTES {
+            return Ok(None);
+        }
+        let kind = self.buffer[4];
+        let body = length - HEAD_BYTES;
+        let too_large = match kind {
+            RESPONSE => body > PAYLOAD_BYTES_MAX + RESPONSE_SLACK_BYTES,
+            _ => length > FRAME_BYTES_MAX,
+        };
+        if too_large {
+            self.buffer.advance(4 + HEAD_BYTES);
+            self.skipping = Some((body, body as u64, kind));
+            return self.parse();
+        }
+        if self.buffer.len() < 4 + length {
+            self.buffer.reserve(4 + length - self.buffer.len());
+            return Ok(None);
+        }
+        self.buffer.advance(5);
+        let sequence = self.buffer.get_u32_le();
+        let body = self.buffer.split_to(body).freeze();
+        let current = sequence == self.sequence;
+        Ok(Some(match kind {
+            READY => Some(Message::Ready),
+            RESPONSE if current => Some(Message::Response(body)),
+            ERROR if current => Some(typed(body, |error_type, payload| Message::Error { error_type, payload })?),
+            INIT_ERROR => Some(typed(body, |error_type, payload| Message::InitError { error_type, payload })?),
+            LOG => Some(Message::Log(body)),
+            RESPONSE | ERROR => None,
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame of an unknown kind")),
+        }))
+    }
+}
+
+/// `u32` length and text of the error type, then the document.
+fn typed(mut body: Bytes, make: impl FnOnce(String, Bytes) -> Message) -> io::Result<Message> {
+    let short = || io::Error::new(io::ErrorKind::InvalidData, "an error frame is too short");
+    let length = body.try_get_u32_le().map_err(|_| short())? as usize;
+    if body.len() < length {
+        return Err(short());
+    }
+    let error_type = String::from_utf8_lossy(&body.split_to(length)).into_owned();
+    Ok(make(error_type, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn frame(kind: u8, sequence: u32, body: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        frame.extend(u32::try_from(HEAD_BYTES + body.len()).unwrap().to_le_bytes());
+        frame.push(kind);
+        frame.extend(sequence.to_le_bytes());
+        frame.extend(body);
+        frame
+    }
+
+    async fn messages(bytes: Vec<u8>) -> Vec<io::Result<Option<Message>>> {
+        let (ours, mut theirs) = StdStream::pair().unwrap();
+        let (_writer, mut reader) = open(ours).unwrap();
+        reader.expect(1);
+        let sender = std::thread::spawn(move || drop(theirs.write_all(&bytes)));
+        let mut seen = Vec::new();
+        loop {
+            let next = reader.next().await;
+            let last = !matches!(next, Ok(Some(_)));
+            seen.push(next);
+            if last {
+                drop(reader);
+                sender.join().unwrap();
+                return seen;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_of_another_event_are_dropped() {
+        let bytes = [frame(READY, 0, b""), frame(RESPONSE, 9, b"old"), frame(RESPONSE, 1, b"new")].concat();
+        let seen = messages(bytes).await;
+        assert!(matches!(&seen[0], Ok(Some(Message::Ready))));
+        assert!(matches!(&seen[1], Ok(Some(Message::Response(body))) if &body[..] == b"new"));
+        assert!(matches!(&seen[2], Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn a_response_beyond_the_limit_is_counted_and_not_kept() {
+        let large = vec![b' '; PAYLOAD_BYTES_MAX + RESPONSE_SLACK_BYTES + 1];
+        let seen = messages([frame(RESPONSE, 1, &large), frame(LOG, 1, b"x")].concat()).await;
+        assert!(matches!(&seen[0], Ok(Some(Message::TooLarge(size))) if *size == large.len() as u64));
+        assert!(matches!(&seen[1], Ok(Some(Message::Log(_)))));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_frame_ends_the_channel() {
+        for bytes in [vec![1, 0, 0, 0, 3, 0, 0, 0, 0], frame(99, 1, b""), frame(ERROR, 1, &[9, 0, 0, 0, b'x'])] {
+            assert!(messages(bytes).await[0].is_err());
+        }
+    }
+}

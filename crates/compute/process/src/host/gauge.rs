@@ -1,0 +1,140 @@
+//! What an environment uses, read from the kernel's own counters; and the freezer. Reading costs a microsecond or two: the
+//! files stay open and the detailed ones are read only when the peak has moved.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+
+use crate::protocol::Gauges;
+
+/// The counters of one environment.
+pub(crate) struct Gauge {
+    memory_peak: Option<File>,
+    memory_stat: Option<File>,
+    cpu: Option<File>,
+    status: Option<File>,
+    peak_seen: u64,
+    memory_bytes: u64,
+    memory_bytes_max: u64,
+}
+
+impl Gauge {
+    pub(crate) fn open(gauges: &Gauges, pid: i32) -> Self {
+        let open = |path: &str| (!path.is_empty()).then(|| File::open(path).ok()).flatten();
+        Self {
+            memory_peak: open(&gauges.memory_peak),
+            memory_stat: open(&gauges.memory_stat),
+            cpu: open(&gauges.cpu),
+            status: File::open(format!("/proc/{pid}/status")).ok(),
+            peak_seen: 0,
+            memory_bytes: 0,
+            memory_bytes_max: 0,
+        }
+    }
+
+    /// Processor time of everything that ever ran in the environment; zero without a counter.
+    pub(crate) fn cpu(&self) -> Duration {
+        let Some(text) = self.cpu.as_ref().and_then(read) else { return Duration::ZERO };
+        if let Ok(nanos) = text.trim().parse() {
+            return Duration::from_nanos(nanos);
+        }
+        Duration::from_micros(field(&text, "usage_usec ").unwrap_or_default())
+    }
+
+    /// The peak of what the processes held (not of the files they read), in bytes.
+    pub(crate) fn memory_peak(&mut self) -> u64 {
+        let peak = self.memory_peak.as_ref().and_then(read).and_then(|text| text.trim().parse().ok());
+        if peak.is_none() || peak != Some(self.peak_seen) {
+            self.peak_seen = peak.unwrap_or_default();
+            self.measure();
+        }
+        self.memory_bytes_max
+    }
+
+    /// What the processes held when last measured.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    fn measure(&mut self) {
+        let group = self.memory_stat.as_ref().and_then(read).map(|text| {
+            let count = |name| field(&text, name).unwrap_or_default();
+            // Version 1's names, else version 2's.
+            match field(&text, "total_rss ") {
+                Some(rss) => rss + count("total_shmem "),
+                None => count("anon ") + count("shmem "),
+            }
+        });
+        let process = self.status.as_ref().and_then(read).unwrap_or_default();
+        let kibibytes = |name| field(&process, name).unwrap_or_default() * 1024;
+        self.memory_bytes = group.unwrap_or_default().max(kibibytes("VmRSS:"));
+        self.memory_bytes_max = self.memory_bytes_max.max(self.memory_bytes).max(kibibytes("VmHWM:"));
+    }
+}
+
+/// A small file from its beginning.
+fn read(file: &File) -> Option<String> {
+    let mut bytes = [0; 4096];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+/// The number after a name at the beginning of a line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+/// Stops and resumes an environment. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Freezer(Arc<Mutex<Freezing>>);
+
+struct Freezing {
+    file: Option<File>,
+    /// Whether the file speaks version 2.
+    unified: bool,
+    frozen: bool,
+    /// Counts the thaws, so that a late freeze is seen to be late.
+    turn: u64,
+}
+
+impl Freezer {
+    pub(crate) fn open(gauges: &Gauges) -> Self {
+        let path = &gauges.freezer;
+        let file = File::options().write(true).open(path).ok();
+        let unified = path.ends_with("cgroup.freeze");
+        Self(Arc::new(Mutex::new(Freezing { file, unified, frozen: false, turn: 0 })))
+    }
+
+    /// The present turn, for [`Freezer::freeze`].
+    pub(crate) fn turn(&self) -> u64 {
+        self.0.lock().turn
+    }
+
+    /// Freezes unless the environment has been used since `turn`.
+    pub(crate) fn freeze(&self, turn: u64) {
+        let mut state = self.0.lock();
+        if state.turn == turn && !state.frozen {
+            state.frozen = state.write(if state.unified { "1" } else { "FROZEN" }).is_ok();
+        }
+    }
+
+    /// Resumes; costs nothing when it was not frozen.
+    pub(crate) fn thaw(&self) {
+        let mut state = self.0.lock();
+        state.turn += 1;
+        if state.frozen {
+            // A group that is gone needs no thaw.
+            drop(state.write(if state.unified { "0" } else { "THAWED" }));
+            state.frozen = false;
+        }
+    }
+}
+
+impl Freezing {
+    fn write(&self, word: &str) -> io::Result<()> {
+        match &self.file {
+            Some(file) => file.write_at(word.as_bytes(), 0).map(drop),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}

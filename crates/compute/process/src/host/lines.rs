@@ -1,0 +1,201 @@
+//! From a function's two pipes to lines in its sink. Guarantees: nothing is read ahead of the sink, so a function that
+//! floods is held back by its own full pipe; a line is cut at 256 KiB; cancelling a wait loses nothing.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
+
+use base_env::Env;
+use bytes::{Bytes, BytesMut};
+use compute_api::{OutputKind, OutputLine, OutputSink};
+use tokio::net::unix::pipe::Receiver;
+
+/// Where a line without an end is cut (CloudWatch Logs' greatest event).
+const LINE_BYTES_MAX: usize = 256 * 1024;
+const READ_BYTES: usize = 16 * 1024;
+/// What a pipe holds: after an answer no more than this can have been written before it.
+const PIPE_BYTES: usize = 64 * 1024;
+/// What `LogType=Tail` shows.
+const TAIL_BYTES: usize = 4096;
+
+/// Both pipes of one environment and what waits for the sink.
+pub(crate) struct Output {
+    pipes: [Pipe; 2],
+    waiting: VecDeque<OutputLine>,
+    sink: OutputSink,
+    env: Env,
+    request_id: Option<Arc<str>>,
+    tail: VecDeque<u8>,
+}
+
+struct Pipe {
+    receiver: Option<Receiver>,
+    kind: OutputKind,
+    partial: BytesMut,
+}
+
+impl Output {
+    /// Takes the reading ends.
+    pub(crate) fn new(stdout: OwnedFd, stderr: OwnedFd, sink: OutputSink, env: Env) -> io::Result<Self> {
+        let pipe = |fd, kind| -> io::Result<Pipe> {
+            Ok(Pipe { receiver: Some(Receiver::from_owned_fd(fd)?), kind, partial: BytesMut::new() })
+        };
+        Ok(Self {
+            pipes: [pipe(stdout, OutputKind::Stdout)?, pipe(stderr, OutputKind::Stderr)?],
+            waiting: VecDeque::new(),
+            sink,
+            env,
+            request_id: None,
+            tail: VecDeque::new(),
+        })
+    }
+
+    /// Lines from here on belong to this invocation.
+    pub(crate) fn begin(&mut self, request_id: Arc<str>) {
+        self.request_id = Some(request_id);
+    }
+
+    /// Moves output from pipes to sink for ever. May be cancelled at any time.
+    pub(crate) async fn pump(&mut self) {
+        loop {
+            self.deliver().await;
+            let [out, err] = &mut self.pipes;
+            let index = tokio::select! {
+                () = out.readable() => 0,
+                () = err.readable() => 1,
+            };
+            self.read(index, false);
+        }
+    }
+
+    /// A record of the runtime's logging: one event whatever it holds.
+    pub(crate) fn record(&mut self, text: Bytes) {
+        self.push(OutputKind::Log, text);
+    }
+
+    /// Moves what was written before now, and ends unfinished lines.
+    pub(crate) async fn drain(&mut self) {
+        for index in 0..self.pipes.len() {
+            let mut seen = 0;
+            while seen < PIPE_BYTES {
+                match self.read(index, true) {
+                    0 => break,
+                    read => seen += read,
+                }
+                self.deliver().await;
+            }
+            let pipe = &mut self.pipes[index];
+            if !pipe.partial.is_empty() {
+                let (kind, text) = (pipe.kind, pipe.partial.split().freeze());
+                self.push(kind, text);
+            }
+        }
+        self.deliver().await;
+    }
+
+    /// The last lines since the previous call.
+    pub(crate) fn take_tail(&mut self) -> Bytes {
+        Bytes::from(Vec::from(std::mem::take(&mut self.tail)))
+    }
+
+    async fn deliver(&mut self) {
+        // A line leaves the queue only when the sink has it: cancelling in between repeats nothing and loses nothing.
+        while let Some(line) = self.waiting.front() {
+            self.sink.send(line.clone()).await;
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Reads once without waiting; answers how much. When `asking`, the pipe itself is asked and not the reactor, which may
+    /// not have heard yet of what was written just now.
+    fn read(&mut self, index: usize, asking: bool) -> usize {
+        let pipe = &mut self.pipes[index];
+        let Some(receiver) = &mut pipe.receiver else { return 0 };
+        let before = pipe.partial.len();
+        pipe.partial.reserve(READ_BYTES);
+        let result = if asking {
+            let mut bytes = [0; READ_BYTES];
+            rustix::io::read(receiver.as_fd(), &mut bytes).map_err(io::Error::from).map(|read| {
+                pipe.partial.extend_from_slice(&bytes[..read]);
+                read
+            })
+        } else {
+            receiver.try_read_buf(&mut pipe.partial)
+        };
+        match result {
+            Ok(0) => pipe.receiver = None,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return 0,
+            Err(_) => pipe.receiver = None,
+        }
+        let read = pipe.partial.len() - before;
+        let kind = pipe.kind;
+        let mut lines = Vec::new();
+        let mut searched = before;
+        while let Some(end) = pipe.partial[searched..].iter().position(|byte| *byte == b'\n') {
+            lines.push(pipe.partial.split_to(searched + end + 1).freeze());
+            searched = 0;
+        }
+        while pipe.partial.len() >= LINE_BYTES_MAX {
+            lines.push(pipe.partial.split_to(LINE_BYTES_MAX).freeze());
+        }
+        for line in lines {
+            self.push(kind, line);
+        }
+        read
+    }
+
+    fn push(&mut self, kind: OutputKind, text: Bytes) {
+        let kept = &text[text.len().saturating_sub(TAIL_BYTES)..];
+        let excess = (self.tail.len() + kept.len()).saturating_sub(TAIL_BYTES);
+        self.tail.drain(..excess.min(self.tail.len()));
+        self.tail.extend(kept);
+        self.waiting.push_back(OutputLine { at: self.env.now(), kind, request_id: self.request_id.clone(), text });
+    }
+}
+
+impl Pipe {
+    async fn readable(&self) {
+        match &self.receiver {
+            // An error shows itself at the read that follows.
+            Some(receiver) => drop(receiver.readable().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_told_apart_and_the_unfinished_one_comes_with_the_drain() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (error_reader, mut error_writer) = std::io::pipe().unwrap();
+        let (sink, mut lines) = compute_api::output::channel(1 << 20);
+        let mut output = Output::new(reader.into(), error_reader.into(), sink, Env::real()).unwrap();
+        output.begin(Arc::from("r1"));
+        writer.write_all(b"multi\nline\nanother\rline\nrest").unwrap();
+        error_writer.write_all(b"bad\n").unwrap();
+        output.drain().await;
+        let mut texts = Vec::new();
+        while let Some(line) = lines.try_next() {
+            assert_eq!(line.request_id.as_deref(), Some("r1"));
+            texts.push((line.kind, String::from_utf8(line.text.to_vec()).unwrap()));
+        }
+        let expected = [
+            (OutputKind::Stdout, "multi\n"),
+            (OutputKind::Stdout, "line\n"),
+            (OutputKind::Stdout, "another\rline\n"),
+            (OutputKind::Stdout, "rest"),
+            (OutputKind::Stderr, "bad\n"),
+        ];
+        assert_eq!(texts, expected.map(|(kind, text)| (kind, text.to_owned())));
+        assert_eq!(&output.take_tail()[..], b"multi\nline\nanother\rline\nrestbad\n");
+    }
+}

@@ -1,0 +1,245 @@
+//! Entering a shell, in the order that was measured to work: the launcher sets its pid namespace for children and makes an
+//! ordinary fork; the child joins the groups, then the shell's other namespaces at once by pidfd, attaches what is the
+//! function's, takes the function's user, gives up capabilities, puts up Landlock and seccomp, and waits. Only when the
+//! launcher has seen the walls from outside does it run the program.
+
+use std::{
+    ffi::CString,
+    fs::File,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
+
+use rustix::{
+    fs::{Gid, Mode, Uid},
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags},
+    process::Pid,
+    thread::ThreadNameSpaceType,
+};
+
+use super::{
+    cgroup::Group,
+    seccomp,
+    shell::{self, At, Failure, Ids, Shell},
+    tmpdisk::{self, Disks},
+    walls::{self, Expected, INSIDE_GID, INSIDE_UID},
+};
+use crate::{
+    protocol::{self, Entry, Found},
+    sys,
+};
+
+/// How long the child may take until it waits for the last word, and until exec.
+const WAIT: Duration = Duration::from_secs(10);
+/// The number of the private channel in the function.
+const CHANNEL: i32 = 3;
+const SHARED_MEMORY_BYTES: u64 = 64 << 20;
+const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+
+/// What the launcher has at hand for an entry.
+pub(crate) struct Ground<'a> {
+    pub(crate) shell: &'a Shell,
+    pub(crate) group: &'a Group,
+    pub(crate) ids: Ids,
+    pub(crate) disks: &'a Disks,
+    pub(crate) expected: Expected,
+    /// The launcher's own pid namespace.
+    pub(crate) own_pids: &'a File,
+}
+
+/// What the child needs, all made before the fork.
+struct Luggage {
+    doors: Vec<OwnedFd>,
+    trees: Vec<(OwnedFd, &'static str)>,
+    descriptors: Vec<OwnedFd>,
+    programs: Vec<CString>,
+    arguments: Vec<CString>,
+    variables: Vec<CString>,
+    filter: Vec<libc::sock_filter>,
+    own: bool,
+    processes_max: u64,
+}
+
+/// Runs the entry's program in the shell; answers its pid and the walls that were seen.
+pub(crate) fn enter(
+    ground: &Ground<'_>,
+    entry: &Entry,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(Pid, Vec<Found>), Failure> {
+    let luggage = pack(ground, entry, descriptors)?;
+    let (ours, theirs) = protocol::pair().at("socket")?;
+    protocol::limit_wait(&ours, WAIT).at("socket")?;
+    let into = rustix::thread::move_into_thread_name_spaces;
+    into(ground.shell.init_fd.as_fd(), ThreadNameSpaceType::PROCESS_ID).at("pid namespace")?;
+    let forked = sys::fork();
+    if let Ok(None) = forked {
+        drop(ours);
+        become_function(ground, luggage, &theirs);
+    }
+    let back = rustix::thread::move_into_link_name_space(ground.own_pids.as_fd(), None);
+    drop((theirs, luggage));
+    let child = forked.at("fork")?.ok_or(Failure { stage: "fork".to_owned(), errno: 0 })?;
+    let run = back.at("own pid namespace").and_then(|()| supervise(&ours, child, &ground.expected));
+    match run {
+        Ok(walls) => Ok((child, walls)),
+        Err(failure) => {
+            drop(rustix::process::kill_process(child, rustix::process::Signal::KILL));
+            drop(rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()));
+            Err(failure)
+        }
+    }
+}
+
+/// Waits for the walls, looks at them, lets the program run, and waits until it does.
+fn supervise(ours: &OwnedFd, child: Pid, expected: &Expected) -> Result<Vec<Found>, Failure> {
+    let report =
+        |received: io::Result<Option<(Report, Vec<OwnedFd>)>>, at: &str| received.at(at).map(|r| r.map(|r| r.0));
+    match report(protocol::receive(ours.as_fd()), "entering")? {
+        Some(Report::Walled) => {}
+        Some(Report::Failed { stage, errno }) => return Err(Failure { stage, errno }),
+        None => return Err(Failure { stage: "the entering process ended".to_owned(), errno: 0 }),
+    }
+    let walls = walls::verify(child, expected).at("verification")?;
+    protocol::send(ours.as_fd(), &(), &[]).at("entering")?;
+    // The socket closes at exec: its end is the success.
+    match report(protocol::receive(ours.as_fd()), "exec")? {
+        None => Ok(walls),
+        Some(Report::Failed { stage, errno }) => Err(Failure { stage, errno }),
+        Some(Report::Walled) => Err(Failure { stage: "the entering process is confused".to_owned(), errno: 0 }),
+    }
+}
+
+/// From the child.
+#[derive(minicbor::Encode, minicbor::Decode)]
+enum Report {
+    #[n(0)]
+    Walled,
+    #[n(1)]
+    Failed {
+        #[n(0)]
+        stage: String,
+        #[n(1)]
+        errno: i32,
+    },
+}
+
+fn pack(ground: &Ground<'_>, entry: &Entry, descriptors: Vec<OwnedFd>) -> Result<Luggage, Failure> {
+    let ids = ground.ids;
+    let text = |texts: &[String]| {
+        texts.iter().map(|t| CString::new(t.as_str())).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)
+    };
+    let mut trees = vec![(shell::open_tree(Path::new(&entry.code), READ_ONLY).at("code folder")?, "/var/task")];
+    if let Some(language) = &entry.language {
+        trees.push((shell::open_tree(Path::new(language), READ_ONLY).at("language folder")?, "/var/lang"));
+    }
+    match entry.layers.as_slice() {
+        [] => {}
+        [layer] => trees.push((shell::open_tree(Path::new(layer), READ_ONLY).at("layer")?, "/opt")),
+        layers => trees.push((overlay(layers).at("layers")?, "/opt")),
+    }
+    trees.push((ground.disks.make(entry.tmp_bytes, ids.function_uid, ids.function_gid).at("tmp disk")?, "/tmp"));
+    let shared = tmpdisk::tmpfs(SHARED_MEMORY_BYTES, ids.function_uid, ids.function_gid, true).at("shared memory")?;
+    trees.push((shared, "/dev/shm"));
+    let null = File::options().read(true).write(true).open("/dev/null").at("null device")?;
+    let mut placed = vec![sys::above_low(null.as_fd()).at("descriptors")?];
+    for descriptor in &descriptors {
+        placed.push(sys::above_low(descriptor.as_fd()).at("descriptors")?);
+    }
+    Ok(Luggage {
+        doors: ground.group.doors().at("cgroup")?,
+        trees,
+        descriptors: placed,
+        programs: text(&entry.programs).at("program")?,
+        arguments: text(&entry.arguments).at("arguments")?,
+        variables: text(&entry.variables).at("variables")?,
+        filter: seccomp::program(),
+        own: ids.init != ids.function_uid,
+        processes_max: entry.processes_max,
+    })
+}
+
+/// Several layers as one read-only folder, the last on top.
+fn overlay(layers: &[String]) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in layers.iter().rev() {
+        rustix::mount::fsconfig_set_string(context.as_fd(), "lowerdir+", layer.as_str())?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// The child's whole life until it is the function.
+fn become_function(ground: &Ground<'_>, luggage: Luggage, theirs: &OwnedFd) -> ! {
+    let failure = match wall_in(ground, &luggage, theirs) {
+        Err(failure) => failure,
+        Ok(report) => run(&luggage, &report),
+    };
+    drop(protocol::send(theirs.as_fd(), &Report::Failed { stage: failure.stage, errno: failure.errno }, &[]));
+    sys::exit_now(1)
+}
+
+fn wall_in(ground: &Ground<'_>, luggage: &Luggage, theirs: &OwnedFd) -> Result<OwnedFd, Failure> {
+    for door in &luggage.doors {
+        rustix::io::write(door, b"0").at("cgroup")?;
+    }
+    sys::fresh_session_keyring().at("session keyring")?;
+    let spaces = ThreadNameSpaceType::USER
+        | ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::CONTROL_GROUP;
+    rustix::thread::move_into_thread_name_spaces(ground.shell.init_fd.as_fd(), spaces).at("namespaces")?;
+    for (tree, target) in &luggage.trees {
+        shell::attach(tree.as_fd(), target).at(target)?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::setsid().at("session")?;
+    if luggage.own {
+        rustix::thread::set_thread_groups(&[]).at("groups")?;
+        let (gid, uid) = (Gid::from_raw(INSIDE_GID), Uid::from_raw(INSIDE_UID));
+        rustix::thread::set_thread_res_gid(gid, gid, gid).at("gid")?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).at("uid")?;
+    }
+    walls::die_with_parent().at("death signal")?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at("dumpable")?;
+    walls::set_resource_limits(luggage.processes_max).at("resource limits")?;
+    rustix::process::chdir("/var/task").at("working directory")?;
+    walls::drop_capabilities().at("capabilities")?;
+    walls::restrict_paths().at("landlock")?;
+    let report = sys::above_low(theirs.as_fd()).at("descriptors")?;
+    for (number, descriptor) in (0..).zip(&luggage.descriptors) {
+        // Standard input, output, error; then the private channel.
+        debug_assert!(number <= CHANNEL);
+        sys::place_descriptor(descriptor.as_fd(), number).at("descriptors")?;
+    }
+    let kept = i32::try_from(luggage.descriptors.len()).unwrap_or(CHANNEL + 1);
+    sys::cloexec_from(kept).at("descriptors")?;
+    sys::default_signals();
+    sys::install_filter(&luggage.filter).at("seccomp")?;
+    Ok(report)
+}
+
+/// Waits for the launcher's word, then replaces the process; returns only the failure.
+fn run(luggage: &Luggage, report: &OwnedFd) -> Failure {
+    let word = protocol::send(report.as_fd(), &Report::Walled, &[])
+        .and_then(|()| protocol::receive::<()>(report.as_fd()))
+        .at("entering");
+    match word {
+        Ok(Some(_)) => {}
+        Ok(None) => sys::exit_now(1),
+        Err(failure) => return failure,
+    }
+    let mut last = io::Error::from_raw_os_error(libc::ENOENT);
+    for program in &luggage.programs {
+        last = sys::execve(program, &luggage.arguments, &luggage.variables);
+        if last.raw_os_error() != Some(libc::ENOENT) {
+            break;
+        }
+    }
+    Failure { stage: "exec".to_owned(), errno: last.raw_os_error().unwrap_or_default() }
+}

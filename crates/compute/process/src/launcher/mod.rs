@@ -1,0 +1,391 @@
+//! The launcher: the one process that clones, kills and reaps. It has a single thread, is started before anything of the
+//! server runs in it, obeys the [`crate::protocol`], and ends everything it started when the server's end of the socket
+//! closes, however that comes about.
+
+mod cgroup;
+mod enter;
+mod seccomp;
+mod shell;
+mod tmpdisk;
+mod uids;
+mod walls;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    time::Duration,
+};
+
+use cgroup::{Group, Hierarchies, Limits};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    process::{Pid, Signal, WaitOptions, WaitStatus},
+};
+use shell::{At, Failure, Ids, Shell};
+use tmpdisk::Disks;
+use uids::Uids;
+
+use crate::{
+    protocol::{self, End, Entry, Found, Level, Reply, Request, VERSION},
+    sys,
+};
+
+/// How often folders of groups whose last process is still dying are tried again.
+const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// Runs the launcher over the socket that is its standard input. Never returns.
+pub(crate) fn run() -> ! {
+    let status = i32::from(serve().is_err());
+    sys::exit_now(status)
+}
+
+fn serve() -> io::Result<()> {
+    // A session of its own: Ctrl-C on the server's terminal is the server's to handle.
+    drop(rustix::process::setsid());
+    rustix::thread::set_name(c"pileus-launcher")?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    let Some((Request::Hello { version, instance, state, runtime }, _)) = protocol::receive(socket.as_fd())? else {
+        return Err(io::Error::other("the server did not introduce itself"));
+    };
+    if version != VERSION {
+        let hello = Reply::Hello { version: VERSION, level: Level::Refused, findings: Vec::new() };
+        return protocol::send(socket.as_fd(), &hello, &[]);
+    }
+    let mut launcher = Launcher::prepare(socket, &instance, PathBuf::from(state), PathBuf::from(runtime))?;
+    let hello = Reply::Hello { version: VERSION, level: launcher.level, findings: launcher.findings.clone() };
+    protocol::send(launcher.socket.as_fd(), &hello, &[])?;
+    let end = launcher.obey();
+    launcher.end_all();
+    end
+}
+
+struct Launcher {
+    socket: OwnedFd,
+    signals: OwnedFd,
+    own_pids: File,
+    runtime: PathBuf,
+    /// Absent when the launcher has no ids to give: then everything runs under its own.
+    uids: Option<Uids>,
+    hierarchies: Hierarchies,
+    disks: Disks,
+    landlock: bool,
+    level: Level,
+    findings: Vec<Found>,
+    rooms: BTreeMap<u64, Room>,
+    /// Groups whose folders could not be removed yet.
+    dying: Vec<Group>,
+}
+
+/// A shell with what belongs to it.
+struct Room {
+    shell: Shell,
+    group: Group,
+    ids: Ids,
+    program: Option<Pid>,
+    end: Option<End>,
+}
+
+impl Launcher {
+    fn prepare(socket: OwnedFd, instance: &str, state: PathBuf, runtime: PathBuf) -> io::Result<Self> {
+        let root = rustix::process::geteuid().is_root();
+        let mut findings = Vec::new();
+        let namespaces = if root { Ok(()) } else { own_user_namespace() };
+        findings.push(match (&namespaces, root) {
+            (Ok(()), true) => Found::there("privilege", "root".to_owned()),
+            (Ok(()), false) => Found::partly(
+                "privilege",
+                "an ordinary user with user namespaces".to_owned(),
+                "run as root for one host uid per environment and limits",
+            ),
+            (Err(error), _) => Found::missing(
+                "privilege",
+                format!("an ordinary user without user namespaces: {error}"),
+                "run as root, or allow them (`sysctl user.max_user_namespaces=10000`, \
+                 `sysctl kernel.apparmor_restrict_unprivileged_userns=0`)",
+            ),
+        });
+        let uids = if root { Uids::claim().map(Some) } else { Ok(None) };
+        findings.push(match &uids {
+            Ok(Some(_)) => Found::there("host uids", "one pair per environment".to_owned()),
+            Ok(None) => Found::missing("host uids", "an ordinary user has only its own".to_owned(), "run as root"),
+            Err(error) => Found::missing("host uids", error.to_string(), "free the ids from 700000 to 1980000"),
+        });
+        let hierarchies = Hierarchies::detect(instance);
+        let disks = Disks::detect(state, root);
+        findings.push(walls::landlock_finding());
+        let landlock = findings.last().is_some_and(|finding| finding.state == 0);
+        findings.extend(hierarchies.findings());
+        findings.push(disks.finding());
+        let mut launcher = Self {
+            socket,
+            signals: sys::child_signals()?,
+            own_pids: File::open("/proc/self/ns/pid")?,
+            runtime,
+            uids: uids.unwrap_or(None),
+            hierarchies,
+            disks,
+            landlock,
+            level: Level::Refused,
+            findings,
+            rooms: BTreeMap::new(),
+            dying: Vec::new(),
+        };
+        let trial = namespaces.at("user namespace").and_then(|()| launcher.make_shell(0).map(drop));
+        launcher.level = match &trial {
+            Err(_) => Level::Refused,
+            Ok(()) if launcher.uids.is_none() => Level::SingleUid,
+            Ok(()) if !launcher.hierarchies.complete() || !landlock => Level::NoLimits,
+            Ok(()) => Level::Full,
+        };
+        launcher.findings.push(match trial {
+            Ok(()) => Found::there("namespaces", "user, pid, mount, network, ipc, uts, cgroup".to_owned()),
+            Err(Failure { stage, errno }) => Found::missing(
+                "namespaces",
+                format!("a trial sandbox failed at `{stage}`: {}", io::Error::from_raw_os_error(errno)),
+                "inside a container, allow nested namespaces and mounts; see docs/isolation.md",
+            ),
+        });
+        launcher.end(0);
+        Ok(launcher)
+    }
+
+    /// Serves requests until the server is gone.
+    fn obey(&mut self) -> io::Result<()> {
+        loop {
+            self.dying.retain(|group| !group.remove());
+            let (asked, died) = {
+                let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+                match rustix::event::poll(&mut fds, (!self.dying.is_empty()).then_some(&RETRY)) {
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
+            };
+            if died {
+                self.reap();
+            }
+            if asked {
+                match protocol::receive(self.socket.as_fd())? {
+                    None => return Ok(()),
+                    Some((request, descriptors)) => self.handle(request, descriptors)?,
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let failed = |id, Failure { stage, errno }| Reply::Failed { id, stage, errno };
+        match request {
+            Request::Hello { .. } => Err(io::Error::other("a second introduction")),
+            Request::MakeShell { id } => {
+                let begun = clock();
+                match self.make_shell(id) {
+                    Ok(listeners) => {
+                        let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+                        let ready = Reply::ShellReady { id, micros: micros_since(begun) };
+                        protocol::send(self.socket.as_fd(), &ready, &fds)
+                    }
+                    Err(failure) => protocol::send(self.socket.as_fd(), &failed(id, failure), &[]),
+                }
+            }
+            Request::Enter { id, entry } => {
+                let begun = clock();
+                let reply = match self.enter(id, &entry, descriptors) {
+                    Ok((pid, host_uid, walls)) => {
+                        let gauges = self.rooms.get(&id).map(|room| room.group.gauges()).unwrap_or_default();
+                        let pid = pid.as_raw_nonzero().get();
+                        Reply::Entered { id, pid, host_uid, walls, gauges, micros: micros_since(begun) }
+                    }
+                    Err(failure) => {
+                        self.end(id);
+                        failed(id, failure)
+                    }
+                };
+                protocol::send(self.socket.as_fd(), &reply, &[])
+            }
+            Request::End { id } => {
+                self.end(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a shell; answers its listeners.
+    fn make_shell(&mut self, id: u64) -> Result<Vec<OwnedFd>, Failure> {
+        let ids = match &mut self.uids {
+            Some(uids) => {
+                let init = uids.take().ok_or(Failure { stage: "host uids".to_owned(), errno: libc::EAGAIN })?;
+                Ids { init, function_uid: init + 1, function_gid: init + 1 }
+            }
+            None => {
+                let uid = rustix::process::geteuid().as_raw();
+                Ids { init: uid, function_uid: uid, function_gid: rustix::process::getegid().as_raw() }
+            }
+        };
+        let made =
+            self.hierarchies.create(id).at("cgroup").and_then(|group| match shell::make(ids, &group, &self.runtime) {
+                Ok(shell) => Ok((shell, group)),
+                Err(failure) => {
+                    self.dying.push(group);
+                    Err(failure)
+                }
+            });
+        match made {
+            Ok((mut shell, group)) => {
+                let listeners = std::mem::take(&mut shell.listeners);
+                self.rooms.insert(id, Room { shell, group, ids, program: None, end: None });
+                Ok(listeners)
+            }
+            Err(failure) => {
+                self.release(ids);
+                Err(failure)
+            }
+        }
+    }
+
+    fn enter(&mut self, id: u64, entry: &Entry, descriptors: Vec<OwnedFd>) -> Result<(Pid, u32, Vec<Found>), Failure> {
+        let room = self.rooms.get_mut(&id).ok_or(Failure { stage: "no such shell".to_owned(), errno: libc::ESRCH })?;
+        if room.program.is_some() {
+            return Err(Failure { stage: "the shell is taken".to_owned(), errno: libc::EBUSY });
+        }
+        let limits = Limits {
+            memory_bytes: entry.memory_bytes,
+            cpu_shares: entry.cpu_shares,
+            processes_max: entry.processes_max,
+        };
+        room.group.limit(&limits).at("limits")?;
+        let expected = walls::Expected {
+            host_uid: room.ids.function_uid,
+            landlock: self.landlock,
+            cgroups: self.hierarchies.complete(),
+        };
+        let ground = enter::Ground {
+            shell: &room.shell,
+            group: &room.group,
+            ids: room.ids,
+            disks: &self.disks,
+            expected,
+            own_pids: &self.own_pids,
+        };
+        let (pid, mut walls) = enter::enter(&ground, entry, descriptors)?;
+        walls.push(if room.ids.init == room.ids.function_uid {
+            Found::missing("own host uid", "every environment runs as the user that runs Pileus".to_owned(), "")
+        } else {
+            Found::there("own host uid", String::new())
+        });
+        walls.extend(self.hierarchies.findings());
+        walls.push(self.disks.finding());
+        room.program = Some(pid);
+        Ok((pid, room.ids.function_uid, walls))
+    }
+
+    /// Kills everything in a shell. It is forgotten when it was reaped.
+    fn end(&mut self, id: u64) {
+        if let Some(room) = self.rooms.get(&id) {
+            room.kill();
+        }
+    }
+
+    fn release(&mut self, ids: Ids) {
+        if let Some(uids) = &mut self.uids {
+            uids.give(ids.init);
+        }
+    }
+
+    /// Takes the ends of all children that have one.
+    fn reap(&mut self) {
+        let mut drained = [0; 1280];
+        while rustix::io::read(&self.signals, &mut drained).is_ok_and(|read| read > 0) {}
+        while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            self.bury(pid, status);
+        }
+    }
+
+    fn bury(&mut self, pid: Pid, status: WaitStatus) {
+        let found = self.rooms.iter_mut().find(|(_, room)| room.program == Some(pid) || room.shell.init == pid);
+        let Some((&id, room)) = found else { return };
+        if room.program == Some(pid) {
+            room.program = None;
+            room.end = Some(match (status.exit_status(), status.terminating_signal()) {
+                (_, Some(libc::SIGKILL)) if room.group.memory_kills() > 0 => End::OutOfMemory,
+                (Some(code), _) => End::Status(code),
+                (None, signal) => End::Signal(signal.unwrap_or_default()),
+            });
+            // What the program started must not outlive it.
+            room.kill();
+        }
+        if room.program.is_none() && room.init_ended() {
+            self.forget(id);
+        }
+    }
+
+    /// Everything in the shell is gone: says so and gives back what it held.
+    fn forget(&mut self, id: u64) {
+        let Some(room) = self.rooms.remove(&id) else { return };
+        self.release(room.ids);
+        if !room.group.remove() {
+            self.dying.push(room.group);
+        }
+        if id != 0 {
+            let ended = Reply::Ended { id, end: room.end.unwrap_or(End::Never) };
+            // A server that is gone is noticed by the next receive.
+            drop(protocol::send(self.socket.as_fd(), &ended, &[]));
+        }
+    }
+
+    /// Ends every shell and removes what is ours from the host.
+    fn end_all(&mut self) {
+        for room in self.rooms.values() {
+            room.kill();
+        }
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::empty()) {
+            self.bury(pid, status);
+        }
+        for _ in 0..50 {
+            self.dying.retain(|group| !group.remove());
+            if self.dying.is_empty() {
+                break;
+            }
+            drop(rustix::event::poll(&mut [], Some(&RETRY)));
+        }
+        self.hierarchies.remove();
+    }
+}
+
+impl Room {
+    /// Kills the init and with it, by the kernel's hand, everything in its pid namespace; then lets frozen processes die.
+    fn kill(&self) {
+        // Fails only when it is gone already.
+        drop(rustix::process::pidfd_send_signal(&self.shell.init_fd, Signal::KILL));
+        self.group.kill();
+    }
+
+    /// Whether the init has been reaped.
+    fn init_ended(&self) -> bool {
+        rustix::process::pidfd_send_signal(&self.shell.init_fd, Signal::CONT)
+            .is_err_and(|error| error == rustix::io::Errno::SRCH)
+    }
+}
+
+/// An ordinary user becomes capable in a user namespace of its own, with its own id and nothing else.
+fn own_user_namespace() -> io::Result<()> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    sys::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1\n"))?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1\n"))
+}
+
+/// The launcher has no asynchronous runtime and no `Env`; it only measures itself.
+fn clock() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+fn micros_since(begun: Duration) -> u64 {
+    u64::try_from(clock().saturating_sub(begun).as_micros()).unwrap_or(u64::MAX)
+}

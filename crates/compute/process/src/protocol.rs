@@ -1,0 +1,301 @@
+//! What the server and the launcher say to each other: one CBOR message per packet of a sequenced-packet socket, with the
+//! descriptors that belong to it. The first message of each side carries [`VERSION`]; another version ends the session.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use minicbor::{Decode, Encode};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+
+/// Raised with every change of a message.
+pub(crate) const VERSION: u16 = 1;
+/// The greatest packet, in bytes; environment variables are bounded far below it.
+const PACKET_BYTES_MAX: usize = 128 * 1024;
+/// The greatest number of descriptors in a packet.
+const DESCRIPTORS_MAX: usize = 4;
+
+/// From the server.
+#[derive(Debug, Encode, Decode)]
+pub(crate) enum Request {
+    /// The first message.
+    #[n(0)]
+    Hello {
+        #[n(0)]
+        version: u16,
+        /// Names this server's cgroups and files among those of others: `<pid>-<start time>`.
+        #[n(1)]
+        instance: String,
+        /// A folder of the launcher's own.
+        #[n(2)]
+        state: String,
+        /// The folder that every shell sees as `/var/runtime`.
+        #[n(3)]
+        runtime: String,
+    },
+    /// Make a sandbox that knows no function yet.
+    #[n(1)]
+    MakeShell {
+        #[n(0)]
+        id: u64,
+    },
+    /// Run a program in a shell. Descriptors: stdout, stderr, and the private channel if there is one.
+    #[n(2)]
+    Enter {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        entry: Box<Entry>,
+    },
+    /// Kill everything in it and give back what it held.
+    #[n(3)]
+    End {
+        #[n(0)]
+        id: u64,
+    },
+}
+
+/// What runs in a shell and what it sees.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct Entry {
+    /// The folder at `/var/task`.
+    #[n(0)]
+    pub(crate) code: String,
+    /// The folders merged into `/opt`, later over earlier.
+    #[n(1)]
+    pub(crate) layers: Vec<String>,
+    /// The folder at `/var/lang`, when the interpreter does not lie in `/usr`.
+    #[n(2)]
+    pub(crate) language: Option<String>,
+    /// The program inside the sandbox: the first of these paths that exists.
+    #[n(3)]
+    pub(crate) programs: Vec<String>,
+    #[n(4)]
+    pub(crate) arguments: Vec<String>,
+    /// `NAME=value`.
+    #[n(5)]
+    pub(crate) variables: Vec<String>,
+    #[n(6)]
+    pub(crate) memory_bytes: u64,
+    #[n(7)]
+    pub(crate) tmp_bytes: u64,
+    /// Relative processor weight; 1024 is one unit.
+    #[n(8)]
+    pub(crate) cpu_shares: u64,
+    #[n(9)]
+    pub(crate) processes_max: u64,
+}
+
+/// From the launcher.
+#[derive(Debug, Encode, Decode)]
+pub(crate) enum Reply {
+    /// The answer to [`Request::Hello`].
+    #[n(0)]
+    Hello {
+        #[n(0)]
+        version: u16,
+        #[n(1)]
+        level: Level,
+        #[n(2)]
+        findings: Vec<Found>,
+    },
+    /// Descriptors: the Runtime API's listener, the AWS endpoint's listener.
+    #[n(1)]
+    ShellReady {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        micros: u64,
+    },
+    /// The walls were seen to stand; the program runs.
+    #[n(2)]
+    Entered {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        pid: i32,
+        #[n(2)]
+        host_uid: u32,
+        #[n(3)]
+        walls: Vec<Found>,
+        #[n(4)]
+        gauges: Gauges,
+        #[n(5)]
+        micros: u64,
+    },
+    /// The shell or the entry could not be made; the shell is gone.
+    #[n(3)]
+    Failed {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        stage: String,
+        #[n(2)]
+        errno: i32,
+    },
+    /// Everything in the shell has ended.
+    #[n(4)]
+    Ended {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        end: End,
+    },
+}
+
+/// How the program in a shell ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum End {
+    #[n(0)]
+    Status(#[n(0)] i32),
+    #[n(1)]
+    Signal(#[n(0)] i32),
+    #[n(2)]
+    OutOfMemory,
+    /// The program never ran.
+    #[n(3)]
+    Never,
+}
+
+/// The isolation that the launcher found possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Level {
+    #[n(0)]
+    Refused,
+    #[n(1)]
+    SingleUid,
+    #[n(2)]
+    NoLimits,
+    #[n(3)]
+    Full,
+}
+
+/// One thing that was looked at: a wall, or a feature of the host.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(crate) struct Found {
+    #[n(0)]
+    pub(crate) name: String,
+    /// 0 there, 1 in part (walls: put up but not visible from outside), 2 missing.
+    #[n(1)]
+    pub(crate) state: u8,
+    #[n(2)]
+    pub(crate) detail: String,
+    #[n(3)]
+    pub(crate) remedy: String,
+}
+
+/// The files in which the server reads and steers an environment; empty where the host has none.
+#[derive(Clone, Debug, Default, Encode, Decode)]
+pub(crate) struct Gauges {
+    /// Rises with the peak: `memory.max_usage_in_bytes` or `memory.peak`.
+    #[n(0)]
+    pub(crate) memory_peak: String,
+    /// `memory.stat`.
+    #[n(1)]
+    pub(crate) memory_stat: String,
+    /// `cpuacct.usage` (nanoseconds) or `cpu.stat` (`usage_usec`).
+    #[n(2)]
+    pub(crate) cpu: String,
+    /// `freezer.state` or `cgroup.freeze`.
+    #[n(3)]
+    pub(crate) freezer: String,
+}
+
+/// Sends one message with its descriptors.
+pub(crate) fn send<M: Encode<()>>(
+    socket: BorrowedFd<'_>,
+    message: &M,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let bytes = minicbor::to_vec(message).map_err(io::Error::other)?;
+    if bytes.len() > PACKET_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a message to the launcher is too large"));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors in a message"));
+    }
+    loop {
+        match rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Receives one message; none when the other side is gone.
+pub(crate) fn receive<M: for<'b> Decode<'b, ()>>(socket: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    let mut bytes = vec![0; PACKET_BYTES_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let parts = &mut [IoSliceMut::new(&mut bytes)];
+        match rustix::net::recvmsg(socket, parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Ok(received) => break received.bytes,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if received == 0 {
+        return Ok(None);
+    }
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    let message = minicbor::decode(&bytes[..received]).map_err(io::Error::other)?;
+    Ok(Some((message, descriptors)))
+}
+
+/// A connected pair that keeps packets apart.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// Bounds how long [`receive`] waits on this socket.
+pub(crate) fn limit_wait(socket: &OwnedFd, limit: std::time::Duration) -> io::Result<()> {
+    rustix::net::sockopt::set_socket_timeout(socket.as_fd(), rustix::net::sockopt::Timeout::Recv, Some(limit))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_arrives_with_its_descriptors_and_the_end_is_seen() {
+        let (ours, theirs) = pair().unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        send(ours.as_fd(), &Request::End { id: 7 }, &[writer.as_fd()]).unwrap();
+        let (message, descriptors) = receive::<Request>(theirs.as_fd()).unwrap().unwrap();
+        assert!(matches!(message, Request::End { id: 7 }));
+        assert_eq!(descriptors.len(), 1);
+        drop((writer, descriptors));
+        assert_eq!(std::io::read_to_string(reader).unwrap(), "");
+        drop(ours);
+        assert!(receive::<Request>(theirs.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_too_large_or_no_message_is_refused() {
+        let (ours, theirs) = pair().unwrap();
+        let instance = "x".repeat(PACKET_BYTES_MAX);
+        let hello = Request::Hello { version: VERSION, instance, state: String::new(), runtime: String::new() };
+        assert!(send(ours.as_fd(), &hello, &[]).is_err());
+        rustix::io::write(&ours, b"\xff\xff").unwrap();
+        assert!(receive::<Request>(theirs.as_fd()).is_err());
+    }
+}
