@@ -86,6 +86,9 @@ pub struct Version {
     /// How the last update goes; `None` until it first became active.
     #[n(6)]
     pub update: Option<Update>,
+    /// Names this state of code and configuration; unlike the revision it does not change when the state does.
+    #[n(7)]
+    pub content: String,
 }
 
 /// Whether a version can run.
@@ -240,7 +243,8 @@ impl Function {
         }
         let ready = latest.state == State::Active && latest.update != Some(Update::InProgress);
         let (state, update) = if ready { (State::Active, Some(Update::Successful)) } else { (State::Pending, None) };
-        Version { number, revision, modified: now, code: latest.code.clone(), configuration, state, update }
+        let content = revision.clone();
+        Version { number, revision, modified: now, code: latest.code.clone(), configuration, state, update, content }
     }
 }
 
@@ -248,7 +252,17 @@ impl Version {
     /// The first `$LATEST` of a function.
     #[must_use]
     pub fn latest(code: Code, configuration: Configuration, revision: String, now: Timestamp) -> Self {
-        Self { number: LATEST, revision, modified: now, code, configuration, state: State::Pending, update: None }
+        let content = revision.clone();
+        Self {
+            number: LATEST,
+            revision,
+            modified: now,
+            code,
+            configuration,
+            state: State::Pending,
+            update: None,
+            content,
+        }
     }
 
     /// `$LATEST` or the number.
@@ -295,6 +309,7 @@ impl Version {
         if let Some(configuration) = configuration {
             self.configuration = configuration;
         }
+        self.content.clone_from(&revision);
         self.revision = revision;
         self.modified = now;
         // A function that never became active is created anew; one that is stays active while it is updated.

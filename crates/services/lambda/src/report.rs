@@ -37,7 +37,7 @@ pub fn start_line(request_id: &str, version: &str) -> String {
     format!("START RequestId: {request_id} Version: {version}\n")
 }
 
-/// `INIT_START Runtime Version: python:3.13.v1	Runtime Version ARN: …`.
+/// `INIT_START Runtime Version: python:3.13`, a tab, `Runtime Version ARN: …`.
 #[must_use]
 pub fn init_start_line(runtime: &str, runtime_version_arn: &str) -> String {
     format!("INIT_START Runtime Version: {}\tRuntime Version ARN: {runtime_version_arn}\n", runtime_version(runtime))

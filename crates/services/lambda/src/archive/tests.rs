@@ -245,7 +245,7 @@ fn code_is_unpacked_once_read_only_and_made_again_when_torn() {
         assert_eq!(fs::read(place.join("app.py")).unwrap(), b"hello");
         assert!(place.join("bin/other").symlink_metadata().unwrap().is_symlink());
     }
-    assert_eq!(code.digests().unwrap(), [digest.clone()]);
+    assert_eq!(code.digests().unwrap(), std::slice::from_ref(&digest));
     code.remove(&digest).unwrap();
     code.remove(&digest).unwrap();
     assert_eq!(fs::read_dir(home.path().join("code")).unwrap().count(), 0);

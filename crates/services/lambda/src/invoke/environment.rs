@@ -1,0 +1,230 @@
+//! What an execution environment is made from, and the platform's lines around each of its invocations.
+//!
+//! [`Logged`] wraps the host that really starts environments: it writes `INIT_START`, `START`, `END` and `REPORT` into the
+//! environment's own output while it has it exclusively, so the lines of one invocation are never mixed with another's.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use base_env::Env;
+use base_types::{Arn, Fault};
+use bytes::Bytes;
+use compute_api::{
+    Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, FunctionHost, HostReport,
+    INIT_TIMEOUT, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat, Logging, OutputKind,
+    OutputLine, OutputLines, OutputSink, RuntimeListing, SeccompProfile, StartError, output,
+};
+use compute_scheduler::Blueprint;
+use services_ports::RoleCredentials;
+
+use crate::{
+    configuration::Configuration,
+    describe::runtime_version_arn,
+    logs::{LogLines, LogPlace},
+    names::{function_arn, qualified_arn},
+    packages::Packages,
+    report,
+    tables::Place,
+};
+
+/// How long a role's credentials live: longer than the scheduler uses an environment, the longest invocation included.
+const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// Lines handed over to the logs at once.
+const LINES_PER_BATCH: usize = 256;
+
+/// What all environments have in common.
+pub(crate) struct Ground<L> {
+    pub(crate) env: Env,
+    pub(crate) packages: Packages,
+    pub(crate) credentials: Arc<dyn RoleCredentials>,
+    pub(crate) logs: Arc<L>,
+    pub(crate) egress: Egress,
+    pub(crate) isolation_min: IsolationLevel,
+    pub(crate) output_bytes_max: usize,
+}
+
+/// One function version, as environments are made from it.
+pub(crate) struct Plan<L> {
+    pub(crate) ground: Arc<Ground<L>>,
+    pub(crate) place: Place,
+    pub(crate) function: String,
+    /// `$LATEST` or a number.
+    pub(crate) version: String,
+    pub(crate) digest: String,
+    pub(crate) configuration: Configuration,
+}
+
+impl<L: LogLines> Blueprint for Plan<L> {
+    async fn prepare(&self) -> Result<EnvironmentSpec, StartError> {
+        let ground = &self.ground;
+        let code = ground.packages.ensure(&self.digest).await?;
+        let configuration = &self.configuration;
+        let role: Arn =
+            configuration.role.parse().map_err(|error| Fault::internal("read the execution role", error))?;
+        let issued = ground.credentials.issue(self.place.account, &role, &self.function, CREDENTIALS_LIFETIME);
+        let stream = self.log_stream();
+        let (sink, lines) = output::channel(ground.output_bytes_max);
+        let log_place = LogPlace {
+            account: self.place.account,
+            region: self.place.region.clone(),
+            group: configuration.logging.group.clone(),
+            stream: stream.clone(),
+        };
+        tokio::spawn(forward(lines, Arc::clone(&ground.logs), log_place));
+        Ok(EnvironmentSpec {
+            account: self.place.account,
+            region: self.place.region.clone(),
+            function_name: self.function.clone(),
+            function_arn: self.arn(),
+            role_arn: configuration.role.clone(),
+            version: self.version.clone(),
+            runtime: configuration.runtime.clone(),
+            handler: configuration.handler.clone(),
+            memory_mib: configuration.memory_mib,
+            tmp_mib: configuration.tmp_mib,
+            timeout: Duration::from_secs(u64::from(configuration.timeout_seconds)),
+            init_timeout: INIT_TIMEOUT,
+            variables: configuration.variables.clone().unwrap_or_default(),
+            code,
+            layers: Vec::new(),
+            logging: Logging {
+                group: configuration.logging.group.clone(),
+                stream,
+                format: if configuration.logging.json { LogFormat::Json } else { LogFormat::Text },
+                application_level: configuration.logging.application_level.clone(),
+            },
+            credentials: Credentials {
+                access_key_id: issued.access_key_id,
+                secret_access_key: issued.secret_access_key,
+                session_token: issued.session_token,
+            },
+            egress: ground.egress,
+            initialization: InitializationType::OnDemand,
+            isolation_min: ground.isolation_min,
+            seccomp: SeccompProfile::default(),
+            output: sink,
+        })
+    }
+}
+
+impl<L> Plan<L> {
+    fn arn(&self) -> String {
+        let (region, account) = (&self.place.region, self.place.account);
+        if self.version == "$LATEST" {
+            function_arn(region, account, &self.function)
+        } else {
+            qualified_arn(region, account, &self.function, &self.version)
+        }
+    }
+
+    /// `2026/11/23/[$LATEST]0123456789abcdef0123456789abcdef`.
+    fn log_stream(&self) -> String {
+        let env = &self.ground.env;
+        let day = env.now().civil().strftime("%Y/%m/%d").to_string();
+        format!("{day}/[{}]{}", self.version, env.id(32, b"0123456789abcdef"))
+    }
+}
+
+/// Hands an environment's lines over to the logs until every sink is gone.
+async fn forward<L: LogLines>(mut lines: OutputLines, logs: Arc<L>, place: LogPlace) {
+    while let Some(first) = lines.next().await {
+        let mut batch = vec![first];
+        while batch.len() < LINES_PER_BATCH
+            && let Some(next) = lines.try_next()
+        {
+            batch.push(next);
+        }
+        logs.append(&place, batch).await;
+    }
+}
+
+/// Writes lines of the platform.
+pub(crate) async fn say(sink: &OutputSink, env: &Env, request_id: Option<&Arc<str>>, lines: Vec<String>) {
+    for line in lines {
+        let text = Bytes::from(line);
+        sink.send(OutputLine { at: env.now(), kind: OutputKind::Platform, request_id: request_id.cloned(), text })
+            .await;
+    }
+}
+
+/// A host whose environments say what the platform does.
+#[derive(Clone)]
+pub(crate) struct Logged<H> {
+    pub(crate) host: H,
+    pub(crate) env: Env,
+}
+
+/// An environment of [`Logged`].
+pub(crate) struct LoggedEnvironment<E> {
+    environment: E,
+    env: Env,
+}
+
+impl<H: FunctionHost> FunctionHost for Logged<H> {
+    type Environment = LoggedEnvironment<H::Environment>;
+
+    async fn start(&self, spec: Arc<EnvironmentSpec>) -> Result<Self::Environment, StartError> {
+        let place = Place { account: spec.account, region: spec.region.clone() };
+        let arn = runtime_version_arn(&place, &spec.runtime);
+        say(&spec.output, &self.env, None, vec![report::init_start_line(&spec.runtime, &arn)]).await;
+        let environment = self.host.start(spec).await?;
+        Ok(LoggedEnvironment { environment, env: self.env.clone() })
+    }
+
+    fn runtimes(&self) -> Arc<RuntimeListing> {
+        self.host.runtimes()
+    }
+
+    fn report(&self) -> Arc<HostReport> {
+        self.host.report()
+    }
+
+    fn shutdown(&self) -> impl Future<Output = ()> + Send {
+        self.host.shutdown()
+    }
+}
+
+impl<E: Environment> Environment for LoggedEnvironment<E> {
+    fn id(&self) -> EnvironmentId {
+        self.environment.id()
+    }
+
+    fn spec(&self) -> &Arc<EnvironmentSpec> {
+        self.environment.spec()
+    }
+
+    fn isolation(&self) -> &IsolationReport {
+        self.environment.isolation()
+    }
+
+    fn init_duration(&self) -> Duration {
+        self.environment.init_duration()
+    }
+
+    fn is_alive(&self) -> bool {
+        self.environment.is_alive()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.environment.memory_bytes()
+    }
+
+    async fn invoke(&mut self, invocation: Invocation) -> Completion {
+        let request_id: Arc<str> = Arc::from(invocation.request_id.as_str());
+        let spec = Arc::clone(self.environment.spec());
+        let start = report::start_line(&request_id, &spec.version);
+        say(&spec.output, &self.env, Some(&request_id), vec![start]).await;
+        let completion = self.environment.invoke(invocation).await;
+        let now = self.env.now();
+        let said = report::of_completion(&completion, &request_id, spec.memory_mib, spec.timeout, now);
+        say(&spec.output, &self.env, Some(&request_id), said.lines).await;
+        completion
+    }
+
+    fn ended(&self) -> impl Future<Output = Exit> + Send + 'static {
+        self.environment.ended()
+    }
+
+    fn stop(self) -> impl Future<Output = ()> + Send {
+        self.environment.stop()
+    }
+}

@@ -1,0 +1,366 @@
+//! The queue of event invocations.
+//!
+//! Accepting an event is one commit; it is acknowledged when that is durable. A reconciler that holds the queue's lease
+//! takes what is due, runs it and writes what came of it, each fenced by the lease: an attempt of a process that lost the
+//! lease cannot write any more. Whoever gets the lease next gives back what its predecessor was running, so nothing waits
+//! for a time limit after a crash. The same request id goes with every attempt.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use base_types::{Fault, Timestamp};
+use bytes::Bytes;
+use compute_api::FunctionHost;
+use model_lambda::Error;
+use parking_lot::Mutex;
+use services_kernel::{Cx, Reconciler};
+use store_api::{Direction, Key, Lease, Store, Tx};
+
+use super::{
+    routes::{FunctionKey, Route},
+    runner::{Call, NotCalled},
+};
+use crate::{
+    Lambda,
+    error::throttled,
+    events::{Attempt, EVENTS_BYTES_MAX, EVENTS_MAX, Event, Next, Payload},
+    logs::LogLines,
+    names::{FunctionRef, Qualifier},
+    ops::functions::{counter, signed},
+    tables::{self, EVENT_PAYLOADS, EVENTS, EVENTS_DUE, EventTotal, Place},
+};
+
+const LEASE: &str = "lambda.events";
+const LEASE_TTL: Duration = Duration::from_secs(30);
+/// Events running at once.
+const RUNNING_MAX: usize = 256;
+/// Events of one function running at once; more of them wait and let those of others pass.
+const RUNNING_PER_FUNCTION_MAX: usize = 64;
+/// When such an event is looked at again.
+const WAIT_FOR_TURN: Duration = Duration::from_secs(1);
+/// Events taken in one transaction.
+const BATCH: usize = 64;
+/// How long to wait before what came of an attempt is written again.
+const WRITE_RETRY: Duration = Duration::from_secs(1);
+
+impl<H: FunctionHost, L: LogLines> Lambda<H, L> {
+    /// Accepts an event: it will be run, also after a crash.
+    pub(crate) async fn enqueue(
+        &self,
+        cx: &Cx,
+        route: &Route<L>,
+        named: &FunctionRef,
+        call: Call,
+    ) -> Result<(), Error> {
+        let now = self.0.control.env.now();
+        let event = Event {
+            account: route.key.place.account,
+            region: route.key.place.region.clone(),
+            name: route.key.name.clone(),
+            incarnation: route.incarnation.clone(),
+            qualifier: named.qualifier.as_ref().map(ToString::to_string),
+            payload_bytes: call.payload.len() as u64,
+            request_id: call.request_id.to_string(),
+            trace: Some(call.trace),
+            client_context: call.client_context,
+            accepted: now,
+            due: now,
+            failures: 0,
+            delays: 0,
+            running_under: None,
+            hops: cx.hops,
+        };
+        let payload = Payload { bytes: call.payload.to_vec() };
+        self.0.control.store.transact(move |tx| accept(tx, &event, &payload)).await
+    }
+}
+
+fn accept(tx: &Tx, event: &Event, payload: &Payload) -> Result<(), Error> {
+    let total = |total| Ok::<_, Fault>(tx.snapshot_get(&tables::event_total(total))?.map_or(0, |v| counter(&v)));
+    if total(EventTotal::Count)? >= EVENTS_MAX || total(EventTotal::Bytes)? >= EVENTS_BYTES_MAX {
+        return Err(throttled("CallerRateLimitExceeded"));
+    }
+    let id = &event.request_id;
+    // A client that repeats a request id has its event run once.
+    if EVENTS.get(tx, &tables::event(id))?.is_some() {
+        return Ok(());
+    }
+    EVENTS.put(tx, &tables::event(id), event)?;
+    EVENT_PAYLOADS.put(tx, &tables::event_payload(id), payload)?;
+    count(tx, 1, signed(event.payload_bytes))?;
+    make_due(tx, id, event.due)?;
+    Ok(())
+}
+
+fn count(tx: &Tx, events: i64, bytes: i64) -> Result<(), Fault> {
+    tx.add(&tables::event_total(EventTotal::Count), events)?;
+    tx.add(&tables::event_total(EventTotal::Bytes), bytes)
+}
+
+fn make_due(tx: &Tx, id: &str, due: Timestamp) -> Result<(), Fault> {
+    EVENTS_DUE.put(tx, &tables::event_due(due, id), &())?;
+    tx.wake(&tables::events_due(), 1)
+}
+
+/// Runs event invocations.
+pub(crate) struct RunEvents<H: FunctionHost, L: LogLines> {
+    lambda: Lambda<H, L>,
+    store: Store,
+    lease: tokio::sync::Mutex<Option<Lease>>,
+    running: Arc<Mutex<Running>>,
+}
+
+#[derive(Default)]
+struct Running {
+    total: usize,
+    of: HashMap<FunctionKey, usize>,
+}
+
+impl Running {
+    /// Whether one more event of this function may run; counts it.
+    fn admit(&mut self, key: &FunctionKey) -> bool {
+        let of = self.of.entry(key.clone()).or_default();
+        let admitted = *of < RUNNING_PER_FUNCTION_MAX;
+        if admitted {
+            *of += 1;
+            self.total += 1;
+        }
+        admitted
+    }
+
+    fn leave(&mut self, key: &FunctionKey) {
+        self.total = self.total.saturating_sub(1);
+        if let Some(of) = self.of.get_mut(key) {
+            *of = of.saturating_sub(1);
+            if *of == 0 {
+                self.of.remove(key);
+            }
+        }
+    }
+}
+
+impl<H: FunctionHost, L: LogLines> RunEvents<H, L> {
+    pub(crate) fn new(lambda: Lambda<H, L>) -> Self {
+        let store = lambda.0.control.store.clone();
+        Self { lambda, store, lease: tokio::sync::Mutex::default(), running: Arc::default() }
+    }
+
+    /// The lease, held or renewed; `None` while another process has it.
+    async fn hold(&self) -> Result<Option<Lease>, Fault> {
+        let mut held = self.lease.lock().await;
+        if let Some(lease) = held.as_ref() {
+            if self.store.renew_lease(lease).await? {
+                return Ok(held.clone());
+            }
+            *held = None;
+        }
+        let Some(lease) = self.store.lease(LEASE, LEASE_TTL).await? else { return Ok(None) };
+        self.give_back(&lease).await?;
+        *held = Some(lease);
+        Ok(held.clone())
+    }
+
+    /// Makes due again what was running under an earlier lease.
+    async fn give_back(&self, lease: &Lease) -> Result<(), Fault> {
+        let mut after: Option<Key> = None;
+        loop {
+            let (lease, from) = (lease.clone(), after.clone());
+            after = self
+                .store
+                .transact(move |tx| {
+                    tx.require(&lease)?;
+                    let all = tables::events().prefix();
+                    let range = from.as_ref().map_or(all.clone(), |key| all.after(key));
+                    let page = EVENTS.scan(tx, &range, BATCH, Direction::Forward)?;
+                    for (key, event) in &page {
+                        if event.running_under.is_some_and(|fence| fence != lease.fence()) {
+                            let event = Event { running_under: None, due: tx.now(), ..event.clone() };
+                            EVENTS.put(tx, key, &event)?;
+                            make_due(tx, &event.request_id, event.due)?;
+                        }
+                    }
+                    Ok::<_, Fault>(page.last().filter(|_| page.len() == BATCH).map(|(key, _)| key.clone()))
+                })
+                .await?;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what is due and may run; what has to wait for its turn is put off a little. Answers what was taken, and
+    /// whether there may be more.
+    async fn take(&self, lease: &Lease) -> Result<(Vec<Event>, bool), Fault> {
+        let room = RUNNING_MAX.saturating_sub(self.running.lock().total).min(BATCH);
+        if room == 0 {
+            // The end of any of them wakes the reconciler.
+            return Ok((Vec::new(), false));
+        }
+        // The body may be run again: it decides from this copy, and what it took is counted afterwards.
+        let lease = lease.clone();
+        let before = {
+            let running = self.running.lock();
+            Running { total: running.total, of: running.of.clone() }
+        };
+        let (taken, seen) = self
+            .store
+            .transact(move |tx| {
+                tx.require(&lease)?;
+                let mut running = Running { total: before.total, of: before.of.clone() };
+                let later = tables::events_due().time(Timestamp::from_millis(tx.now().as_millis() + 1));
+                let due = tables::events_due().prefix().before(&later);
+                let entries = EVENTS_DUE.claim(tx, &due, room)?;
+                let mut taken = Vec::new();
+                for (entry, ()) in &entries {
+                    let (_, id) = tables::read_event_due(entry)?;
+                    tx.delete(entry)?;
+                    let Some(mut event) = EVENTS.get(tx, &tables::event(&id))? else { continue };
+                    if running.admit(&function_of(&event)) {
+                        event.running_under = Some(lease.fence());
+                        taken.push(event.clone());
+                    } else {
+                        event.due = tx.now() + WAIT_FOR_TURN;
+                        EVENTS_DUE.put(tx, &tables::event_due(event.due, &id), &())?;
+                    }
+                    EVENTS.put(tx, &tables::event(&id), &event)?;
+                }
+                Ok::<_, Fault>((taken, entries.len()))
+            })
+            .await?;
+        let mut running = self.running.lock();
+        for event in &taken {
+            running.admit(&function_of(event));
+        }
+        Ok((taken, seen == room))
+    }
+
+    fn start(&self, lease: &Lease, event: Event) {
+        let (lambda, store, lease) = (self.lambda.clone(), self.store.clone(), lease.clone());
+        let running = Arc::clone(&self.running);
+        tokio::spawn(async move {
+            let attempt = attempt(&lambda, &event).await;
+            let key = function_of(&event);
+            let env = &lambda.0.control.env;
+            let id: Arc<str> = Arc::from(event.request_id.as_str());
+            // What came of it must be written: until it is, the store may only be slow or full.
+            loop {
+                let (id, lease) = (Arc::clone(&id), lease.clone());
+                match store.transact(move |tx| finish(tx, &lease, &id, attempt)).await {
+                    Ok(()) => break,
+                    Err(fault) if fault.kind() == base_types::FaultKind::Conflict => {
+                        tracing::warn!(request_id = %event.request_id, ?fault, "the lease of the event queue was lost");
+                        break;
+                    }
+                    Err(fault) => {
+                        tracing::error!(request_id = %event.request_id, ?fault, "an attempt cannot be written");
+                        env.sleep(WRITE_RETRY).await;
+                    }
+                }
+            }
+            running.lock().leave(&key);
+        });
+    }
+
+    async fn next_due(&self) -> Result<Option<Duration>, Fault> {
+        self.store
+            .view(|tx| {
+                let head = tx.snapshot_scan(&tables::events_due().prefix(), 1, Direction::Forward)?;
+                let due = head.first().map(|(entry, _)| tables::read_event_due(entry)).transpose()?;
+                Ok::<_, Fault>(due.map(|(due, _)| due.since(tx.now())))
+            })
+            .await
+    }
+}
+
+impl<H: FunctionHost, L: LogLines> Reconciler for RunEvents<H, L> {
+    const NAME: &'static str = "event invocations";
+    /// The lease is renewed at least this often.
+    const POLL: Duration = Duration::from_secs(10);
+
+    fn topic(&self) -> Key {
+        tables::events_due()
+    }
+
+    async fn round(&self) -> Result<Option<Duration>, Fault> {
+        let Some(lease) = self.hold().await? else { return Ok(None) };
+        loop {
+            let (taken, more) = self.take(&lease).await?;
+            for event in taken {
+                self.start(&lease, event);
+            }
+            if !more {
+                break;
+            }
+        }
+        if self.running.lock().total >= RUNNING_MAX { Ok(None) } else { self.next_due().await }
+    }
+}
+
+fn function_of(event: &Event) -> FunctionKey {
+    let place = Place { account: event.account, region: event.region.clone() };
+    FunctionKey { place, name: event.name.clone() }
+}
+
+/// Runs an event once.
+async fn attempt<H: FunctionHost, L: LogLines>(lambda: &Lambda<H, L>, event: &Event) -> Attempt {
+    match try_attempt(lambda, event).await {
+        Ok(attempt) => attempt,
+        Err(fault) => {
+            tracing::error!(request_id = %event.request_id, ?fault, "an event invocation could not be attempted");
+            Attempt::Delayed
+        }
+    }
+}
+
+async fn try_attempt<H: FunctionHost, L: LogLines>(lambda: &Lambda<H, L>, event: &Event) -> Result<Attempt, Fault> {
+    let qualifier = event.qualifier.as_deref().map(Qualifier::parse);
+    let runner = &lambda.0.runner;
+    let Some(route) = runner.route(&function_of(event), qualifier.as_ref()).await? else { return Ok(Attempt::Gone) };
+    if route.incarnation != event.incarnation {
+        return Ok(Attempt::Gone);
+    }
+    let key = tables::event_payload(&event.request_id);
+    let payload = lambda.0.control.store.view(move |tx| EVENT_PAYLOADS.get(tx, &key)).await?;
+    let Some(payload) = payload else { return Ok(Attempt::Gone) };
+    let call = Call {
+        request_id: Arc::from(event.request_id.as_str()),
+        payload: Bytes::from(payload.bytes),
+        invoked_arn: match &event.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", route.arn),
+            None => route.arn.to_string(),
+        },
+        trace: event.trace.clone().unwrap_or_default(),
+        client_context: event.client_context.clone(),
+    };
+    Ok(match runner.call(&route, call).await {
+        Ok(finished) if finished.answer.function_error.is_none() => Attempt::Succeeded,
+        Ok(_) => Attempt::Failed,
+        Err(NotCalled::Fault(fault)) => return Err(fault),
+        Err(reason) => {
+            tracing::debug!(request_id = %event.request_id, ?reason, "an event invocation has to wait");
+            Attempt::Delayed
+        }
+    })
+}
+
+/// Writes what came of an attempt.
+fn finish(tx: &Tx, lease: &Lease, id: &str, attempt: Attempt) -> Result<(), Fault> {
+    tx.require(lease)?;
+    let key = tables::event(id);
+    let Some(mut event) = EVENTS.get(tx, &key)? else { return Ok(()) };
+    if event.running_under != Some(lease.fence()) {
+        return Ok(());
+    }
+    match event.after(attempt, tx.now()) {
+        Next::At(due) => {
+            EVENTS.put(tx, &key, &event)?;
+            make_due(tx, id, due)
+        }
+        Next::Done(outcome) => {
+            tracing::debug!(request_id = id, ?outcome, "an event invocation is done");
+            EVENTS.remove(tx, &key)?;
+            EVENT_PAYLOADS.remove(tx, &tables::event_payload(id))?;
+            count(tx, -1, -signed(event.payload_bytes))?;
+            tx.wake(&tables::events_due(), 1)
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Deployment packages: taken from a request, checked, and stored by their content before the transaction that uses them.
+
+use base_types::Fault;
+use bytes::Bytes;
+use model_lambda::Error;
+use sha2::{Digest, Sha256};
+use store_api::{BlobId, Key, Tx};
+
+use crate::{
+    archive::{ArchiveError, Package},
+    control::Control,
+    function::Code,
+    tables::{self, PACKAGES},
+};
+
+/// The seal of a package's location.
+pub(crate) const PACKAGE_SCOPE: &[&str] = &["lambda.package"];
+
+/// A package whose bytes are durable.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) code: Code,
+    /// The blob that was written for it; `None` when the content was there already.
+    blob: Option<BlobId>,
+}
+
+impl Control {
+    /// Checks a zip and makes its bytes durable. They stay only if a transaction attaches them soon.
+    pub(crate) async fn store_package(&self, zip: Bytes) -> Result<Stored, Error> {
+        let code = self.check_package(zip.clone()).await?;
+        let key = tables::package(&code.digest);
+        let known = self.store.view(move |tx| Ok::<_, Fault>(PACKAGES.get(tx, &key)?.is_some())).await?;
+        let blob = if known { None } else { Some(self.store.blobs().put(zip).await?) };
+        Ok(Stored { code, blob })
+    }
+
+    /// Where a package can be fetched: a sealed path below `/_pileus`, served by [`crate::Lambda::package`].
+    pub(crate) fn package_location(&self, cx: &services_kernel::Cx, digest: &str) -> String {
+        format!("{}/_pileus/lambda/packages/{}", cx.endpoint, self.tokens.seal(PACKAGE_SCOPE, digest.as_bytes()))
+    }
+
+    /// Checks a zip, on a thread that may be busy for long.
+    pub(crate) async fn check_package(&self, zip: Bytes) -> Result<Code, Error> {
+        let limits = self.limits;
+        tokio::task::spawn_blocking(move || {
+            Package::read(&zip, &limits)?;
+            let digest = Sha256::digest(&zip).iter().map(|byte| format!("{byte:02x}")).collect();
+            Ok::<_, ArchiveError>(Code { digest, bytes: zip.len() as u64 })
+        })
+        .await
+        .map_err(|error| Fault::internal("check a deployment package", error))?
+        .map_err(Error::from)
+    }
+}
+
+impl Stored {
+    /// Makes the version at `version` a user of the package.
+    ///
+    /// A package that was known may have lost its last user since: then the transaction is run again by the caller's
+    /// client, as AWS does for a lost race.
+    pub(crate) fn attach(&self, tx: &Tx, version: &Key) -> Result<(), Error> {
+        let key = tables::package(&self.code.digest);
+        if PACKAGES.get(tx, &key)?.is_none() {
+            let Some(blob) = self.blob else {
+                return Err(Error::resource_conflict_exception(
+                    "The operation cannot be performed at this time. The code was being removed; try again.",
+                ));
+            };
+            tx.attach_blob(blob, &key)?;
+            PACKAGES.put(tx, &key, &tables::Package { blob, bytes: self.code.bytes })?;
+        }
+        tables::use_package(tx, &self.code.digest, version)?;
+        Ok(())
+    }
+}

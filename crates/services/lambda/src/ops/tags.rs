@@ -1,0 +1,66 @@
+//! `TagResource`, `UntagResource`, `ListTags`: tags of functions.
+
+use std::collections::BTreeMap;
+
+use base_types::Arn;
+use model_lambda::{Error, ListTagsRequest, ListTagsResponse, TagResourceRequest, UntagResourceRequest};
+use services_kernel::{Cx, Tags};
+use store_api::Tx;
+
+use crate::{
+    control::{Control, Found},
+    error::resource_not_found,
+};
+
+impl Control {
+    pub(crate) fn tag_resource(&self, cx: &Cx, tx: &Tx, input: &TagResourceRequest) -> Result<(), Error> {
+        let found = self.tagged(tx, cx, "lambda:TagResource", &input.resource)?;
+        if input.tags.is_empty() {
+            return Err(Error::invalid_parameter_value_exception(
+                "An error occurred and the request cannot be processed.",
+            ));
+        }
+        put(tx, cx, &found.arn(), &input.tags)
+    }
+
+    pub(crate) fn untag_resource(&self, cx: &Cx, tx: &Tx, input: &UntagResourceRequest) -> Result<(), Error> {
+        let found = self.tagged(tx, cx, "lambda:UntagResource", &input.resource)?;
+        Tags::remove(tx, cx, &found.arn(), input.tag_keys.iter().map(String::as_str))?;
+        Ok(())
+    }
+
+    pub(crate) fn list_tags(&self, cx: &Cx, tx: &Tx, input: &ListTagsRequest) -> Result<ListTagsResponse, Error> {
+        let found = self.tagged(tx, cx, "lambda:ListTags", &input.resource)?;
+        Ok(ListTagsResponse { tags: Some(Tags::get(tx, cx, &found.arn())?) })
+    }
+
+    /// The function whose tags are meant. Other resources of Lambda that AWS can tag do not exist here, so none is found.
+    fn tagged(&self, tx: &Tx, cx: &Cx, action: &str, resource: &str) -> Result<Found, Error> {
+        let arn: Arn = resource.parse().map_err(|_| resource_not_found())?;
+        if !arn.resource.starts_with("function:") {
+            let kind = match arn.resource.split(':').next() {
+                Some("event-source-mapping") => "Event source mapping",
+                Some("capacity-provider") => "Capacity provider",
+                Some("code-signing-config") => "Code signing config",
+                _ => "Resource",
+            };
+            return Err(Error::resource_not_found_exception(format!("{kind} not found: {resource}")));
+        }
+        let named = self.name(cx, action, resource, None)?;
+        if named.qualifier.is_some() {
+            return Err(Error::invalid_parameter_value_exception(
+                "Tags on function aliases and versions are not supported. Please specify a function ARN.",
+            ));
+        }
+        Ok(self.require(tx, cx, action, resource, None)?.0)
+    }
+}
+
+/// Adds tags to a function.
+pub(crate) fn put(tx: &Tx, cx: &Cx, arn: &str, tags: &BTreeMap<String, String>) -> Result<(), Error> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    Tags::put(tx, cx, arn, tags.clone())?
+        .map_err(|_| Error::invalid_parameter_value_exception("Number of tags exceeds resource tag limit."))
+}

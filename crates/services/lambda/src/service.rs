@@ -1,0 +1,76 @@
+//! The generated trait: one line per operation, in the order of the files of `ops`.
+
+use compute_api::FunctionHost;
+use model_lambda::*;
+use services_kernel::Cx;
+use store_api::Tx;
+
+use crate::{Lambda, logs::LogLines};
+
+macro_rules! control {
+    ($($operation:ident: $input:ident => $output:ty;)*) => {
+        $(fn $operation(&self, cx: &Cx, tx: &Tx, input: &$input) -> Result<$output, Error> {
+            self.0.control.$operation(cx, tx, input)
+        })*
+    };
+}
+
+impl<H: FunctionHost, L: LogLines> model_lambda::Lambda<Cx, Tx> for Lambda<H, L> {
+    async fn create_function(&self, cx: &Cx, input: CreateFunctionRequest) -> Result<FunctionConfiguration, Error> {
+        self.0.control.create_function(cx, input).await
+    }
+
+    async fn update_function_code(
+        &self,
+        cx: &Cx,
+        input: UpdateFunctionCodeRequest,
+    ) -> Result<FunctionConfiguration, Error> {
+        self.0.control.update_function_code(cx, input).await
+    }
+
+    async fn invoke(&self, cx: &Cx, input: InvocationRequest) -> Result<InvocationResponse, Error> {
+        self.run_invoke(cx, input).await
+    }
+
+    async fn invoke_async(&self, cx: &Cx, input: InvokeAsyncRequest) -> Result<InvokeAsyncResponse, Error> {
+        self.run_invoke_async(cx, input).await
+    }
+
+    fn get_account_settings(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        _: &GetAccountSettingsRequest,
+    ) -> Result<GetAccountSettingsResponse, Error> {
+        self.0.control.get_account_settings(cx, tx)
+    }
+
+    control! {
+        get_function: GetFunctionRequest => GetFunctionResponse;
+        get_function_configuration: GetFunctionConfigurationRequest => FunctionConfiguration;
+        list_functions: ListFunctionsRequest => ListFunctionsResponse;
+        delete_function: DeleteFunctionRequest => DeleteFunctionResponse;
+        update_function_configuration: UpdateFunctionConfigurationRequest => FunctionConfiguration;
+        publish_version: PublishVersionRequest => FunctionConfiguration;
+        list_versions_by_function: ListVersionsByFunctionRequest => ListVersionsByFunctionResponse;
+        create_alias: CreateAliasRequest => AliasConfiguration;
+        get_alias: GetAliasRequest => AliasConfiguration;
+        update_alias: UpdateAliasRequest => AliasConfiguration;
+        delete_alias: DeleteAliasRequest => ();
+        list_aliases: ListAliasesRequest => ListAliasesResponse;
+        add_permission: AddPermissionRequest => AddPermissionResponse;
+        remove_permission: RemovePermissionRequest => ();
+        get_policy: GetPolicyRequest => GetPolicyResponse;
+        tag_resource: TagResourceRequest => ();
+        untag_resource: UntagResourceRequest => ();
+        list_tags: ListTagsRequest => ListTagsResponse;
+        put_function_concurrency: PutFunctionConcurrencyRequest => Concurrency;
+        get_function_concurrency: GetFunctionConcurrencyRequest => GetFunctionConcurrencyResponse;
+        delete_function_concurrency: DeleteFunctionConcurrencyRequest => ();
+        create_function_url_config: CreateFunctionUrlConfigRequest => CreateFunctionUrlConfigResponse;
+        get_function_url_config: GetFunctionUrlConfigRequest => GetFunctionUrlConfigResponse;
+        update_function_url_config: UpdateFunctionUrlConfigRequest => UpdateFunctionUrlConfigResponse;
+        delete_function_url_config: DeleteFunctionUrlConfigRequest => ();
+        list_function_url_configs: ListFunctionUrlConfigsRequest => ListFunctionUrlConfigsResponse;
+    }
+}
