@@ -42,7 +42,7 @@ pub async fn keep_reconciling<R: Reconciler>(reconciler: R, store: Store, env: E
         let waiter = store.waiter(&reconciler.topic());
         let pause = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
             outcome = reconciler.round() => match outcome {
                 Ok(next) => {
                     retry = RETRY_FIRST;
@@ -58,9 +58,15 @@ pub async fn keep_reconciling<R: Reconciler>(reconciler: R, store: Store, env: E
         };
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
             () = waiter.wait() => {}
             () = env.sleep(pause) => {}
         }
     }
+}
+
+/// Resolves when `stop` turns true or nobody can turn it any more. What it waits for holds a lock's guard, which must not
+/// live in the loop's state: the loop is to run on any thread.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
 }
