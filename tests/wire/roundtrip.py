@@ -405,12 +405,11 @@ class Checks:
             if mark not in ("rejected", "rejected_unless_empty") or member.type_name == "structure":
                 continue
             plain = Values(service, self.rng)
-            low = int(member.metadata.get("min", 0))
             bad = [plain.value(member.member)] if member.type_name == "list" else plain.value(member)
             if member.type_name == "boolean":
                 bad = True
-            if low > 1 and member.type_name == "list":
-                continue
+            if bad == [{}]:
+                bad = [{next(iter(member.member.members)): "x" * 30}]
             answer = self.probe.ask(http_order(service, operation, values.value(shape) | {name: bad}) | {"do": "request"})
             ok = answer.get("status") == 501 and f" {name} of {operation.name}" in answer.get("message", "")
             self.check("refused member", ok, f"{service.name} {operation.name}.{name}={bad!r}: {answer}")
