@@ -5,5 +5,7 @@
 //! `app-server` connects the ends.
 
 mod credentials;
+mod logs;
 
 pub use credentials::{RoleCredentials, SessionCredentials};
+pub use logs::{LogAppendError, LogLine, LogSink, LogTarget};

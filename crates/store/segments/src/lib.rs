@@ -36,7 +36,7 @@ mod shared;
 mod types;
 mod writer;
 
-use std::{path::Path, sync::Arc, thread::JoinHandle};
+use std::{collections::HashMap, path::Path, sync::Arc, thread::JoinHandle};
 
 use base_env::Env;
 pub use error::SegmentsError;
@@ -160,6 +160,14 @@ impl Segments {
     /// When the disk fails.
     pub fn group_bytes(&self, group: GroupId) -> Result<u64, SegmentsError> {
         self.0.shared.snapshot().group_bytes(group)
+    }
+
+    /// As [`Segments::group_bytes`], for all groups that have events. Blocking; it reads every index.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn bytes_by_group(&self) -> Result<HashMap<GroupId, u64>, SegmentsError> {
+        self.0.shared.snapshot().bytes_by_group()
     }
 
     /// Frees the space of events that are dead. When it returns, nothing of the dead groups and streams is left on disk;

@@ -73,6 +73,13 @@ impl Memtable {
         rows.map(|(_, row)| row.message.len() as u64).sum()
     }
 
+    /// Adds the bytes of each group's messages.
+    pub(crate) fn add_bytes(&self, bytes: &mut HashMap<GroupId, u64>) {
+        for (&(group, _), row) in &self.content.read().rows {
+            *bytes.entry(group).or_default() += row.message.len() as u64;
+        }
+    }
+
     /// Up to a chunk of events of a group with `from <= position < until`, from the end that `direction` starts at.
     pub(crate) fn chunk(&self, group: GroupId, from: Position, until: Position, direction: Direction) -> Vec<Event> {
         if from >= until {

@@ -136,6 +136,25 @@ impl State {
         }
         Ok(bytes)
     }
+
+    pub(crate) fn bytes_by_group(&self) -> Result<HashMap<GroupId, u64>, SegmentsError> {
+        let mut bytes = HashMap::new();
+        for memtable in self.memtables() {
+            memtable.add_bytes(&mut bytes);
+        }
+        for segment in &self.segments {
+            for index in 0..segment.entry_count {
+                match segment.entry(index) {
+                    Ok(entry) => *bytes.entry(entry.group).or_default() += u64::from(entry.text_bytes),
+                    Err(error @ SegmentsError::Damaged { .. }) => {
+                        tracing::error!(%error, "a block of log events is not counted");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(bytes)
+    }
 }
 
 fn segment_activity(segment: &Segment, tell: &mut impl FnMut(StreamId, Activity)) -> Result<(), SegmentsError> {
