@@ -1,0 +1,11 @@
+//! CloudWatch Logs through its generated trait and the dispatcher, on a simulated clock.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod describe;
+mod events;
+mod filter;
+mod lifecycle;
+mod output;
+mod recorded;
+mod support;
