@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use base_types::Fault;
+use base_types::{Fault, FaultKind};
 use bytes::Bytes;
 use store_api::Health;
 
@@ -68,6 +68,15 @@ fn work(core: &Core, engine: &mut dyn Engine) {
         };
         let oldest = core.state.read().frozen.last().cloned();
         match oldest {
+            Some(_) if lacks_room(core) => {
+                // Before it is touched: a failed write costs the engine a restart.
+                core.set_health(Health::ReadOnly("the disk is full: the engine cannot absorb more".to_owned()));
+                if stopping {
+                    return;
+                }
+                let mut freezing = core.freezing.lock();
+                core.frozen.wait_for(&mut freezing, RETRY);
+            }
             Some(generation) => {
                 if let Err(fault) = absorb(core, engine, &generation) {
                     recover(core, engine, &fault);
@@ -81,6 +90,11 @@ fn work(core: &Core, engine: &mut dyn Engine) {
             None => {}
         }
     }
+}
+
+/// Commits are refused below the reserve; the engine may use half of it.
+fn lacks_room(core: &Core) -> bool {
+    core.disk.free_bytes().is_ok_and(|free| free < core.options.disk_reserve_bytes / 2)
 }
 
 fn absorb(core: &Core, engine: &mut dyn Engine, generation: &Arc<Generation>) -> Result<(), Fault> {
@@ -134,21 +148,23 @@ fn write(engine: &mut dyn Engine, generation: &Generation) -> Result<(), Fault> 
     engine.sync()
 }
 
-/// The engine failed, most likely for want of space: start it afresh until it works. Meanwhile the log takes what it can.
+/// The engine failed, most likely for want of space: start it afresh until it works. Meanwhile the log takes what it can, and reads go on as soon
+/// as the engine has been opened again.
 fn recover(core: &Core, engine: &mut dyn Engine, fault: &Fault) {
     core.set_health(Health::ReadOnly(format!("the engine cannot be written: {fault:?}")));
-    {
-        let mut freezing = core.freezing.lock();
-        if !freezing.stopping {
-            core.frozen.wait_for(&mut freezing, RETRY);
-        }
-    }
     match engine.reopen().and_then(|()| engine.snapshot()) {
         Ok(snapshot) => {
             let mut state = core.state.write();
-            *state =
-                Arc::new(State { active: Arc::clone(&state.active), frozen: state.frozen.clone(), engine: snapshot });
+            let State { active, frozen, .. } = &**state;
+            *state = Arc::new(State { active: Arc::clone(active), frozen: frozen.clone(), engine: snapshot });
+        }
+        Err(fault) if fault.kind() == FaultKind::Unavailable => {
+            tracing::warn!(?fault, "the engine cannot be reopened yet");
         }
         Err(fault) => core.set_health(Health::Failed(format!("the engine cannot be reopened: {fault:?}"))),
+    }
+    let mut freezing = core.freezing.lock();
+    if !freezing.stopping {
+        core.frozen.wait_for(&mut freezing, RETRY);
     }
 }

@@ -85,8 +85,14 @@ fn encode_kind(
 /// The commits at the head of `bytes`, and where they end.
 ///
 /// # Errors
-/// [`Damaged`] when what follows the last whole frame had once been durable. `expected` is the version that should come first, if known.
-pub fn read_segment(segment: u64, bytes: &[u8], expected: Option<u64>) -> Result<(Vec<Frame>, usize), Damaged> {
+/// [`Damaged`] when what follows the last whole frame had once been durable and is `needed` (the first version that matters) or later. `expected`
+/// is the version that must come first, if known.
+pub fn read_segment(
+    segment: u64,
+    bytes: &[u8],
+    expected: Option<u64>,
+    needed: u64,
+) -> Result<(Vec<Frame>, usize), Damaged> {
     let (mut frames, mut offset, mut next) = (Vec::new(), 0, expected);
     while let Some((kind, frame, length)) = decode(segment, &bytes[offset..]) {
         let version = if kind == MARK { frame.version + 1 } else { frame.version };
@@ -99,7 +105,7 @@ pub fn read_segment(segment: u64, bytes: &[u8], expected: Option<u64>) -> Result
             frames.push(frame);
         }
     }
-    let lost = next.unwrap_or_default();
+    let lost = next.unwrap_or_default().max(needed);
     let mut rest = &bytes[offset..];
     while let Some(at) = rest.windows(MAGIC.len()).position(|window| window == MAGIC) {
         rest = &rest[at..];
@@ -193,20 +199,25 @@ mod tests {
         let (frames, mut bytes) = some_frames(9, 2);
         let whole = bytes.len();
         bytes.extend_from_slice(&[0; 100]);
-        assert_eq!(read_segment(7, &bytes, Some(1)), Ok((frames, whole)));
-        assert_eq!(read_segment(8, &bytes, None), Ok((Vec::new(), 0)), "another segment's frames are not believed");
-        assert_eq!(read_segment(7, &bytes, Some(2)).unwrap_err(), Damaged { segment: 7, version: 2 });
+        assert_eq!(read_segment(7, &bytes, Some(1), 1), Ok((frames, whole)));
+        assert_eq!(read_segment(8, &bytes, None, 1), Ok((Vec::new(), 0)), "another segment's frames are not believed");
+        assert_eq!(read_segment(7, &bytes, Some(2), 1).unwrap_err(), Damaged { segment: 7, version: 2 });
     }
 
     #[test]
     fn damage_before_something_acknowledged_is_told_from_a_torn_tail() {
         let (_, mut bytes) = some_frames(9, 3);
         bytes[90] ^= 1;
-        assert_eq!(read_segment(7, &bytes, Some(1)), Err(Damaged { segment: 7, version: 1 }));
+        assert_eq!(read_segment(7, &bytes, Some(1), 1), Err(Damaged { segment: 7, version: 1 }));
+        assert!(read_segment(7, &bytes, None, 9).is_ok(), "what the engine holds may be damaged here");
         let (frames, mut torn) = some_frames(9, 100);
         let second = 40 + 40 + 8 + 4 + 9;
         torn[second + 50] ^= 1;
-        assert_eq!(read_segment(7, &torn, Some(1)), Ok((frames[..1].to_vec(), second)), "nothing says it was durable");
+        assert_eq!(
+            read_segment(7, &torn, Some(1), 1),
+            Ok((frames[..1].to_vec(), second)),
+            "nothing says it was durable"
+        );
     }
 
     proptest! {
@@ -225,7 +236,7 @@ mod tests {
                     bytes[at] ^= 1 << bit;
                 }
             }
-            if let Ok((read, end)) = read_segment(7, &bytes, Some(1)) {
+            if let Ok((read, end)) = read_segment(7, &bytes, Some(1), 1) {
                 prop_assert!(frames.starts_with(&read), "{read:?}");
                 prop_assert!(end <= bytes.len());
             }
@@ -234,7 +245,7 @@ mod tests {
         #[test]
         fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let framed = [&MAGIC[..], &bytes].concat();
-            prop_assert_eq!(read_segment(1, &framed, None).map(|(frames, _)| frames.len()), Ok(0));
+            prop_assert_eq!(read_segment(1, &framed, None, 1).map(|(frames, _)| frames.len()), Ok(0));
         }
     }
 }

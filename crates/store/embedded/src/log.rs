@@ -154,25 +154,26 @@ pub(crate) fn replay(disk: &dyn Disk, checkpoint: u64) -> Result<Vec<(u64, Vec<F
     let mut numbers: Vec<u64> =
         names.iter().filter(|name| name.len() == 16).filter_map(|name| u64::from_str_radix(name, 16).ok()).collect();
     numbers.sort_unstable();
+    // Segments that the engine has absorbed may be there or not, in any selection: they were let go without a sync. What lies beyond the
+    // checkpoint must be without a gap.
     let (mut segments, mut next) = (Vec::new(), None);
     for (index, &number) in numbers.iter().enumerate() {
         let path = segment_path(number);
         let bytes = read_all(disk, &path)?;
-        let (frames, end) = read_segment(number, &bytes, next)?;
+        let (frames, end) = read_segment(number, &bytes, next, checkpoint + 1)?;
         if index + 1 == numbers.len() && end < bytes.len() && bytes[end..].iter().any(|byte| *byte != 0) {
             let file = disk.open(&path)?;
             file.set_length(end as u64)?;
             file.sync()?;
         }
-        if let Some(last) = frames.last() {
+        let beyond = frames.iter().find(|frame| frame.version > checkpoint);
+        if next.is_none() && beyond.is_some_and(|frame| frame.version > checkpoint + 1) {
+            return Err(ReadLog::Missing(checkpoint + 1));
+        }
+        if let Some(last) = frames.last().filter(|last| last.version >= checkpoint) {
             next = Some(last.version + 1);
         }
         segments.push((number, frames));
-    }
-    let first = segments.iter().flat_map(|(_, frames)| frames).map(|frame| frame.version).next();
-    match first {
-        Some(first) if first > checkpoint + 1 => return Err(ReadLog::Missing(checkpoint + 1)),
-        _ => {}
     }
     for (_, frames) in &mut segments {
         frames.retain(|frame| frame.version > checkpoint);
