@@ -104,7 +104,7 @@ impl DataDir {
         let not_writable = |error| OpenError::NotWritable { path: path.to_owned(), error };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(not_writable)?;
         let disk = RealDisk::new(path);
-        let found = format(&disk).map_err(|error| OpenError::Disk { what: "read the data directory", error })?;
+        let found = format(&disk).map_err(not_writable)?;
         match found {
             Found::Nothing | Found::Format { number: 0..=FORMAT, .. } => {}
             Found::Format { number, .. } => return Err(OpenError::Newer { path: path.to_owned(), found: number }),
@@ -185,7 +185,6 @@ fn format(disk: &dyn Disk) -> io::Result<Found> {
                 |name: &String| name.starts_with(LOCK_FILE) || name.starts_with(FORMAT_FILE) || name == "lost+found";
             Ok(if disk.list("")?.iter().all(ours) { Found::Nothing } else { Found::Foreign })
         }
-        // Not readable for writing is still readable for what it is.
         Err(error) => Err(error),
     }
 }

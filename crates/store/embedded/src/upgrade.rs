@@ -82,3 +82,129 @@ fn shard_blobs(disk: &dyn Disk) -> io::Result<()> {
     }
     disk.sync_dir(BLOBS)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        fs,
+        path::Path,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+
+    use super::*;
+    use crate::{DiskFile, RealDisk};
+
+    /// Fails every operation after the first `left`.
+    #[derive(Debug)]
+    struct Interrupted {
+        disk: RealDisk,
+        left: AtomicU64,
+    }
+
+    impl Interrupted {
+        fn operate(&self) -> io::Result<()> {
+            let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            before.map(drop).map_err(|_| io::Error::other("interrupted"))
+        }
+    }
+
+    impl Disk for Interrupted {
+        fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+            self.operate()?;
+            self.disk.create(path)
+        }
+        fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+            self.operate()?;
+            self.disk.open(path)
+        }
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.operate()?;
+            self.disk.rename(from, to)
+        }
+        fn remove(&self, path: &str) -> io::Result<()> {
+            self.operate()?;
+            self.disk.remove(path)
+        }
+        fn create_dir(&self, path: &str) -> io::Result<()> {
+            self.operate()?;
+            self.disk.create_dir(path)
+        }
+        fn list(&self, path: &str) -> io::Result<Vec<String>> {
+            self.operate()?;
+            self.disk.list(path)
+        }
+        fn sync_dir(&self, path: &str) -> io::Result<()> {
+            self.operate()?;
+            self.disk.sync_dir(path)
+        }
+        fn free_bytes(&self) -> io::Result<u64> {
+            self.disk.free_bytes()
+        }
+    }
+
+    fn tree(root: &Path, below: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(root.join(below)).unwrap() {
+            let entry = entry.unwrap();
+            let name = join(below, &entry.file_name().to_string_lossy());
+            if entry.file_type().unwrap().is_dir() {
+                found.extend(tree(root, &name));
+            } else {
+                found.insert(name, fs::read(entry.path()).unwrap());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn an_upgrade_cut_short_anywhere_goes_on() {
+        let old: BTreeMap<String, Vec<u8>> = [
+            ("FORMAT", "pileus data directory\nformat 0\n"),
+            ("store/index.redb", "index"),
+            ("store/log/0000000000000001", "log"),
+            ("blobs/00112233445566778899aabbccddeeff", "one"),
+            ("blobs/00ffffffffffffffffffffffffffffff", "two"),
+            ("blobs/ff112233445566778899aabbccddeeff", "three"),
+        ]
+        .map(|(name, bytes)| (name.to_owned(), bytes.as_bytes().to_vec()))
+        .into();
+        let mut interruptions = 0;
+        for left in 0.. {
+            let temporary = tempfile::tempdir().unwrap();
+            let root = temporary.path();
+            for (name, bytes) in &old {
+                fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+                fs::write(root.join(name), bytes).unwrap();
+            }
+            let first = run(&Interrupted { disk: RealDisk::new(root), left: AtomicU64::new(left) });
+            if first.is_err() {
+                interruptions += 1;
+                run(&RealDisk::new(root)).unwrap();
+            }
+            let backup: BTreeMap<_, _> = tree(root, "backups/format-0")
+                .into_iter()
+                .map(|(k, v)| (k["backups/format-0/".len()..].to_owned(), v))
+                .collect();
+            assert_eq!(backup, old, "after {left} operations");
+            let text = fs::read_to_string(root.join("FORMAT")).unwrap();
+            assert_eq!(text, "pileus data directory\nformat 1\nengine redb\n");
+            let blobs: Vec<String> = tree(root, "blobs").into_keys().collect();
+            assert_eq!(
+                blobs,
+                [
+                    "blobs/00/00112233445566778899aabbccddeeff",
+                    "blobs/00/00ffffffffffffffffffffffffffffff",
+                    "blobs/ff/ff112233445566778899aabbccddeeff"
+                ]
+            );
+            if first.is_ok() {
+                break;
+            }
+        }
+        assert!(interruptions > 40, "only {interruptions} points were tried");
+    }
+}

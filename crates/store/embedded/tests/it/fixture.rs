@@ -32,4 +32,11 @@ impl Opened {
         std::mem::forget((directory, temporary));
         embedded.store().clone()
     }
+
+    /// Ends the store as a crash would, but for what is in memory; gives the directory's life.
+    pub(crate) fn end_without_shutdown(self) -> TempDir {
+        let Self { embedded, directory, temporary } = self;
+        drop((embedded, directory));
+        temporary
+    }
 }
