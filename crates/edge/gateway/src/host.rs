@@ -93,25 +93,14 @@ fn labels_before<'a>(name: &'a str, served: &str) -> Option<&'a str> {
     if before.is_empty() { Some("") } else { before.strip_suffix('.').filter(|labels| !labels.is_empty()) }
 }
 
-/// Refuses what a browser sends on behalf of another origin. `own_page` is true for Pileus's own pages, which pages of the
-/// same origin may call; AWS endpoints answer no page at all, because a function's pages may share our origin.
-pub(crate) fn refuse_pages(headers: &HeaderMap, settings: &Settings, own_page: bool) -> Result<(), Refusal> {
+/// Refuses what a browser sends for a page. Pages of our own origin are refused too: a function's page, reached by the path
+/// form of its URL, shares it. What the user types into the address line passes.
+pub(crate) fn refuse_pages(headers: &HeaderMap, settings: &Settings) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let origin = text("origin");
-    if origin.is_some_and(|origin| settings.origins.iter().any(|known| known == origin)) {
-        return Ok(());
-    }
-    let same_origin = |origin: &str| {
-        let authority = origin.split_once("://").map(|(_, authority)| authority);
-        authority.is_some() && authority == text("host")
-    };
-    let site_passes = match text("sec-fetch-site") {
-        None | Some("none") => true,
-        Some("same-origin") => own_page,
-        Some(_) => false,
-    };
-    let origin_passes = origin.is_none_or(|origin| own_page && same_origin(origin));
-    if site_passes && origin_passes {
+    let opened = origin.is_some_and(|origin| settings.origins.iter().any(|known| known == origin));
+    let marked = origin.is_some() || text("sec-fetch-site").is_some_and(|site| site != "none");
+    if opened || !marked {
         return Ok(());
     }
     Err(Refusal::new(
@@ -188,25 +177,22 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_refused_but_by_their_own_origin() {
+    fn pages_are_refused_and_the_address_line_passes() {
         let mut settings = Settings::open("0");
         settings.origins.push("app://tool".into());
-        for (pairs, aws, own) in [
-            (&[][..], true, true),
-            (&[("sec-fetch-site", "none")], true, true),
-            (&[("sec-fetch-site", "same-origin")], false, true),
-            (&[("sec-fetch-site", "same-site")], false, false),
-            (&[("sec-fetch-site", "cross-site")], false, false),
-            (&[("origin", "http://localhost:4566")], false, true),
-            (&[("origin", "http://localhost:3000")], false, false),
-            (&[("origin", "null")], false, false),
-            (&[("origin", "https://evil.com"), ("sec-fetch-site", "none")], false, false),
-            (&[("origin", "app://tool"), ("sec-fetch-site", "cross-site")], true, true),
+        for (pairs, passes) in [
+            (&[][..], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("sec-fetch-site", "same-origin")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("origin", "http://localhost:4566")], false),
+            (&[("origin", "http://localhost:3000")], false),
+            (&[("origin", "null")], false),
+            (&[("origin", "https://evil.com"), ("sec-fetch-site", "none")], false),
+            (&[("origin", "app://tool"), ("sec-fetch-site", "cross-site")], true),
         ] {
-            let mut all = headers(pairs);
-            all.insert("host", "localhost:4566".parse().unwrap());
-            assert_eq!(refuse_pages(&all, &settings, false).is_ok(), aws, "{pairs:?}");
-            assert_eq!(refuse_pages(&all, &settings, true).is_ok(), own, "{pairs:?}");
+            assert_eq!(refuse_pages(&headers(pairs), &settings).is_ok(), passes, "{pairs:?}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The path of a request, as one list. Each layer may answer; what passes all of them reaches a service.
 //!
 //! ```text
-//!  on the connection (server.rs)   connections bounded · TCP_NODELAY · head bounded in bytes and time · draining
+//!  on the connection (server.rs)   connections bounded · TCP_NODELAY · head bounded in bytes and time · unread answers
+//!                                 bounded in time · draining
 //!  1. request id                   made here, on every answer, in every log line
 //!  2. panic guard                  a defect in a handler is this request's 500
 //!  3. host                         only names that are ours; decides: function URL, own page, or service
@@ -112,7 +113,8 @@ impl<U: Upstream> Gateway<U> {
             Ok(host) => host,
             Err(refusal) => return (Form::Plain, refusal).into(),
         };
-        let open = settings.auth == Auth::Open && connection.environment.is_none();
+        // Whatever the settings say: nobody is believed who does not come over this machine's own loopback.
+        let open = settings.auth == Auth::Open && connection.loopback && connection.environment.is_none();
         let by_host = host.function_url().map(|(id, region)| (id.to_owned(), region));
         let scene = Scene { connection, request_id, host, open };
         if let Some((id, region)) = by_host {
@@ -130,7 +132,7 @@ impl<U: Upstream> Gateway<U> {
         B: HttpBody<Data = Bytes> + Unpin + Send,
     {
         // 4. Pages.
-        if let Err(refusal) = refuse_pages(&head.headers, self.settings(), false) {
+        if let Err(refusal) = refuse_pages(&head.headers, self.settings()) {
             return (Form::Plain, refusal).into();
         }
         // 5. Route, with 6. body between its two halves when only a form can tell.
@@ -236,7 +238,7 @@ impl<U: Upstream> Gateway<U> {
             }
             return self.function_url(head, body, scene, id, None, path).await;
         }
-        if let Err(refusal) = refuse_pages(&head.headers, self.settings(), true) {
+        if let Err(refusal) = refuse_pages(&head.headers, self.settings()) {
             return (Form::Plain, refusal).into();
         }
         let path = head.uri.path().strip_prefix(OWN_PREFIX).unwrap_or_default().to_owned();
@@ -289,7 +291,10 @@ impl<U: Upstream> Gateway<U> {
         }
         let promised = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
         if promised.is_some_and(|bytes| bytes > limit) {
-            self.read_away(body).await;
+            // Who waits for "100 Continue" has not sent anything yet, and need not.
+            if !head.headers.contains_key(header::EXPECT) {
+                self.read_away(body).await;
+            }
             return Err(BodyRefusal::TooLarge);
         }
         let expected = promised.unwrap_or(limit);

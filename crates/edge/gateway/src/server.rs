@@ -6,6 +6,7 @@ use base_env::{Env, Moment};
 use base_types::{AccountId, Region};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -17,6 +18,8 @@ use crate::{settings::Settings, upstream::Upstream};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Body memory is counted in pieces of this size.
 const MEMORY_UNIT_BYTES: usize = 1024;
+/// More than any limit is set to; all of them can still be taken at once.
+const PERMITS_MAX: usize = 1 << 28;
 
 /// The gateway. Cheap to clone.
 pub struct Gateway<U>(Arc<Inner<U>>);
@@ -27,6 +30,7 @@ struct Inner<U> {
     env: Env,
     started: Moment,
     connections: Arc<Semaphore>,
+    environment_connections: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     draining: watch::Sender<bool>,
 }
@@ -62,11 +66,21 @@ impl<U: Upstream> Gateway<U> {
     #[must_use]
     pub fn new(upstream: U, settings: Settings, env: Env) -> Self {
         let started = env.monotonic();
-        let connections = Arc::new(Semaphore::new(settings.limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
-        let units = (settings.limits.bodies_bytes / MEMORY_UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        let memory = Arc::new(Semaphore::new(units));
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, PERMITS_MAX)));
+        let connections = semaphore(settings.limits.connections);
+        let environment_connections = semaphore(settings.limits.environment_connections);
+        let memory = semaphore(settings.limits.bodies_bytes / MEMORY_UNIT_BYTES);
         let (draining, _) = watch::channel(false);
-        Self(Arc::new(Inner { upstream, settings, env, started, connections, memory, draining }))
+        Self(Arc::new(Inner {
+            upstream,
+            settings,
+            env,
+            started,
+            connections,
+            environment_connections,
+            memory,
+            draining,
+        }))
     }
 
     /// Accepts on a listener until draining begins. To be run once per listener.
@@ -98,7 +112,7 @@ impl<U: Upstream> Gateway<U> {
     /// do not exist on it.
     pub async fn serve_environment(&self, stream: TcpStream, environment: Environment) {
         // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&self.0.connections).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&self.0.environment_connections).acquire_owned().await else { return };
         let connection =
             Connection { peer: Arc::from("127.0.0.1"), loopback: true, environment: Some(Arc::new(environment)) };
         self.serve_stream(stream, connection).await;
@@ -108,9 +122,12 @@ impl<U: Upstream> Gateway<U> {
     /// Stops accepting, lets requests in flight finish within the limit, and returns whether all of them did.
     pub async fn drain(&self) -> bool {
         self.0.draining.send_replace(true);
-        let all = u32::try_from(self.0.settings.limits.connections).unwrap_or(u32::MAX);
-        let finished = self.0.connections.acquire_many(all);
-        matches!(self.0.env.timeout(self.0.settings.limits.drain, finished).await, Ok(Ok(_)))
+        let limits = &self.0.settings.limits;
+        let finished = async {
+            all_of(&self.0.connections, limits.connections).await;
+            all_of(&self.0.environment_connections, limits.environment_connections).await;
+        };
+        self.0.env.timeout(limits.drain, finished).await.is_ok()
     }
 
     async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
@@ -129,6 +146,10 @@ impl<U: Upstream> Gateway<U> {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let limits = &self.0.settings.limits;
+        // The kernel breaks the connection when sent bytes stay unacknowledged, or the window shut, for this long.
+        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.unread_timeout)) {
+            tracing::debug!(%error, "TCP_USER_TIMEOUT could not be set");
+        }
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -190,9 +211,15 @@ impl<U: Upstream> Gateway<U> {
         &self,
         bytes: usize,
     ) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static {
-        let most = (self.0.settings.limits.bodies_bytes / MEMORY_UNIT_BYTES).max(1);
+        let most = (self.0.settings.limits.bodies_bytes / MEMORY_UNIT_BYTES).clamp(1, PERMITS_MAX);
         let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT_BYTES).min(most)).unwrap_or(u32::MAX);
         let memory = Arc::clone(&self.0.memory);
         async move { memory.acquire_many_owned(units).await.ok() }
     }
+}
+
+/// Resolves when all permits are back: nobody holds one any more.
+async fn all_of(semaphore: &Semaphore, permits: usize) {
+    let all = u32::try_from(permits.clamp(1, PERMITS_MAX)).unwrap_or(u32::MAX);
+    drop(semaphore.acquire_many(all).await);
 }

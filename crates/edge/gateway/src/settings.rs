@@ -32,6 +32,8 @@ pub struct Settings {
 pub struct Limits {
     /// Connections at a time, over all listeners; more wait in the kernel's backlog.
     pub connections: usize,
+    /// Connections from inside execution environments at a time; apart, so that functions cannot shut clients out.
+    pub environment_connections: usize,
     /// The request line and all headers, in bytes.
     pub head_bytes: usize,
     /// The time for a request's head, idling between two requests included.
@@ -40,6 +42,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// The slowest rate at which a large body may arrive.
     pub body_bytes_per_second: usize,
+    /// How long a client may leave an answer unread before the connection is broken.
+    pub unread_timeout: Duration,
     /// The memory for all bodies above 64 KiB that are under way at a time, in bytes.
     pub bodies_bytes: usize,
     /// A function URL's body, in bytes (AWS: 6 MiB).
@@ -52,10 +56,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
+            environment_connections: 4096,
             head_bytes: 64 * 1024,
             head_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
             body_bytes_per_second: 64 * 1024,
+            unread_timeout: Duration::from_secs(60),
             bodies_bytes: 512 * 1024 * 1024,
             url_body_bytes: 6 * 1024 * 1024,
             drain: Duration::from_secs(30),

@@ -44,6 +44,15 @@ impl Upstream for Echo {
             self.entered.notify_one();
             self.release.notified().await;
         }
+        if path.contains("flood") {
+            let (sender, stream) = ByteStream::channel(1);
+            let ended = Arc::clone(&self.entered);
+            tokio::spawn(async move {
+                while sender.send(Ok(Bytes::from(vec![0; 1 << 20]))).await.is_ok() {}
+                ended.notify_one();
+            });
+            return Response::new(Body::Stream(stream));
+        }
         if path.contains("stream") {
             let (sender, stream) = ByteStream::channel(1);
             tokio::spawn(async move {

@@ -22,7 +22,8 @@ async fn foreign_hosts_and_pages_reach_nothing() {
         (format!("{LIST}\r\nSec-Fetch-Site: none"), 200),
         ("OPTIONS /2015-03-31/functions HTTP/1.1\r\nOrigin: https://evil.example".to_owned(), 403),
         ("GET /_pileus/page HTTP/1.1\r\nSec-Fetch-Site: cross-site".to_owned(), 403),
-        ("GET /_pileus/page HTTP/1.1\r\nSec-Fetch-Site: same-origin".to_owned(), 200),
+        ("GET /_pileus/page HTTP/1.1\r\nSec-Fetch-Site: same-origin".to_owned(), 403),
+        ("GET /_pileus/page HTTP/1.1\r\nSec-Fetch-Site: none".to_owned(), 200),
         ("GET /_pileus/health HTTP/1.1\r\nHost: evil.example".to_owned(), 421),
     ] {
         let answer = running.send(&head, b"").await;

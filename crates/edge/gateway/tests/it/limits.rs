@@ -164,3 +164,23 @@ async fn draining_gives_up_after_its_limit() {
     running.entered.notified().await;
     assert!(!running.gateway.drain().await);
 }
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_ends_its_connection() {
+    let mut settings = Settings::open("1");
+    settings.limits.unread_timeout = Duration::from_millis(300);
+    let running = start(settings).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let flood = "POST /2015-03-31/functions/flood/invocations HTTP/1.1";
+    stream.write_all(&request(flood, b"")).await.unwrap();
+    // The flood's maker is told that nobody takes its pieces any more.
+    Env::real().timeout(Duration::from_secs(20), running.entered.notified()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_continue_with_too_large_a_body_is_answered_at_once() {
+    let running = start(Settings::open("1")).await;
+    let head = format!("{INVOKE}\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 100000000\r\n\r\n");
+    let answer = running.raw(head.as_bytes()).await;
+    assert_eq!(answer.status, 413, "{answer:?}");
+}
