@@ -40,6 +40,8 @@ const QUIET_LOOKS_MAX: u32 = 100;
 const END_WAIT: Duration = Duration::from_secs(5);
 /// How long a channel may stay closed before its process has ended.
 const CLOSED_WAIT: Duration = Duration::from_secs(1);
+/// How long the last output of an invocation may wait for a sink that is full.
+const DRAIN_WAIT: Duration = Duration::from_secs(1);
 /// How long an answer that was on its way when the process ended is waited for.
 const LAST_WORD_WAIT: Duration = Duration::from_millis(20);
 
@@ -227,7 +229,7 @@ impl ProcessEnvironment {
         self.init_duration = before + self.env.monotonic().since(begun);
         let outcome = match happened {
             Happened::Message(Message::Ready) => {
-                self.inner.output.drain().await;
+                self.inner.output.drain_within(DRAIN_WAIT).await;
                 self.freeze_when_quiet();
                 return Ok(self);
             }
@@ -251,11 +253,14 @@ impl ProcessEnvironment {
     /// Kills everything in the environment and takes its last output; answers how the process ended.
     async fn kill(&mut self) -> Exit {
         self.alive = false;
+        // The counters go with the environment.
+        self.inner.gauge.memory_peak();
+        self.inner.gauge.cpu();
         self.room.link.end(self.room.id);
         self.freezer.thaw();
         let Inner { ended, env, output, .. } = &mut self.inner;
         let end = env.timeout(END_WAIT, end_of(ended)).await.unwrap_or(End::Never);
-        output.drain().await;
+        output.drain_within(DRAIN_WAIT).await;
         exit(end)
     }
 
@@ -332,7 +337,10 @@ impl ProcessEnvironment {
             Happened::Ended(end) => {
                 self.kill().await;
                 match exit(end) {
-                    Exit::OutOfMemory => Outcome::OutOfMemory,
+                    Exit::OutOfMemory => {
+                        self.inner.gauge.reached(u64::from(self.spec.memory_mib) << 20);
+                        Outcome::OutOfMemory
+                    }
                     exit => Outcome::Exited(exit),
                 }
             }
@@ -401,11 +409,11 @@ impl Environment for ProcessEnvironment {
         let cpu = self.inner.gauge.cpu().saturating_sub(cpu);
         let figures = self.figures(duration, cpu);
         self.first = false;
-        self.inner.output.drain().await;
-        let log_tail = self.inner.output.take_tail();
         if self.alive {
+            self.inner.output.drain_within(DRAIN_WAIT).await;
             self.freeze_when_quiet();
         }
+        let log_tail = self.inner.output.take_tail();
         Completion { outcome, figures, log_tail }
     }
 

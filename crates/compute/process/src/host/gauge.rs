@@ -13,6 +13,7 @@ pub(crate) struct Gauge {
     memory_stat: Option<File>,
     cpu: Option<File>,
     status: Option<File>,
+    cpu_seen: Duration,
     peak_seen: u64,
     memory_bytes: u64,
     memory_bytes_max: u64,
@@ -26,6 +27,7 @@ impl Gauge {
             memory_stat: open(&gauges.memory_stat),
             cpu: open(&gauges.cpu),
             status: File::open(format!("/proc/{pid}/status")).ok(),
+            cpu_seen: Duration::ZERO,
             peak_seen: 0,
             memory_bytes: 0,
             memory_bytes_max: 0,
@@ -33,12 +35,19 @@ impl Gauge {
     }
 
     /// Processor time of everything that ever ran in the environment; zero without a counter.
-    pub(crate) fn cpu(&self) -> Duration {
-        let Some(text) = self.cpu.as_ref().and_then(read) else { return Duration::ZERO };
-        if let Ok(nanos) = text.trim().parse() {
-            return Duration::from_nanos(nanos);
+    pub(crate) fn cpu(&mut self) -> Duration {
+        if let Some(text) = self.cpu.as_ref().and_then(read) {
+            self.cpu_seen = match text.trim().parse() {
+                Ok(nanos) => Duration::from_nanos(nanos),
+                Err(_) => Duration::from_micros(field(&text, "usage_usec ").unwrap_or_default()),
+            };
         }
-        Duration::from_micros(field(&text, "usage_usec ").unwrap_or_default())
+        self.cpu_seen
+    }
+
+    /// The kernel has said that this much was reached.
+    pub(crate) fn reached(&mut self, bytes: u64) {
+        self.memory_bytes_max = self.memory_bytes_max.max(bytes);
     }
 
     /// The peak of what the processes held (not of the files they read), in bytes.

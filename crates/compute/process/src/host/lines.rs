@@ -6,6 +6,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
+    time::Duration,
 };
 
 use base_env::Env;
@@ -94,6 +95,15 @@ impl Output {
             }
         }
         self.deliver().await;
+    }
+
+    /// The same, but a sink that stays full for longer than `limit` loses what it does not take.
+    pub(crate) async fn drain_within(&mut self, limit: Duration) {
+        let env = self.env.clone();
+        if env.timeout(limit, self.drain()).await.is_err() {
+            tracing::warn!(lines = self.waiting.len(), "a log takes nothing: the last lines of an invocation are lost");
+            self.waiting.clear();
+        }
     }
 
     /// The last lines since the previous call.

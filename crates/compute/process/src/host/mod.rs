@@ -154,7 +154,9 @@ impl ProcessHost {
     /// and says so in its report.
     pub fn open(settings: ProcessSettings, env: Env, endpoint: EndpointSender) -> Result<Self, OpenError> {
         let folder = settings.state.clone();
-        let runtime = write_runtime(&folder).map_err(|source| OpenError::State { folder: folder.clone(), source })?;
+        let instance = instance::new();
+        let runtime =
+            write_runtime(&folder, &instance).map_err(|source| OpenError::State { folder: folder.clone(), source })?;
         let program = match &settings.launcher {
             Some(program) => Ok(program.clone()),
             None => std::env::current_exe(),
@@ -166,7 +168,7 @@ impl ProcessHost {
         let program = program.map_err(failed(Path::new("/proc/self/exe")))?;
         let hello = Request::Hello {
             version: VERSION,
-            instance: instance::of_this_process(),
+            instance,
             state: folder.display().to_string(),
             runtime: runtime.display().to_string(),
         };
@@ -401,8 +403,8 @@ fn entry(spec: &EnvironmentSpec, runtime: &InstalledRuntime) -> Entry {
 }
 
 /// Writes what shells see as `/var/runtime`, read-only and anew: an older version's files are replaced.
-fn write_runtime(state: &Path) -> io::Result<PathBuf> {
-    let folder = state.join(format!("runtime-{}", instance::of_this_process()));
+fn write_runtime(state: &Path, instance: &str) -> io::Result<PathBuf> {
+    let folder = state.join(format!("runtime-{instance}"));
     // Left by a process of the same name, which cannot be running.
     drop(fs::remove_dir_all(&folder));
     sweep(state);
@@ -425,11 +427,7 @@ fn sweep(state: &Path) {
     for entry in fs::read_dir(state).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(of) = name.to_str().and_then(|name| name.strip_prefix("runtime-")) else { continue };
-        let alive = of
-            .split_once('-')
-            .and_then(|(pid, start)| Some((pid.parse().ok()?, start.parse::<u64>().ok()?)))
-            .is_some_and(|(pid, start)| instance::start_time(pid) == Some(start));
-        if !alive {
+        if !instance::is_alive(of) {
             drop(fs::remove_dir_all(entry.path()));
         }
     }

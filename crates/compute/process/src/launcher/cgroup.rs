@@ -288,7 +288,8 @@ impl<'a> Mount<'a> {
 fn make_instance(base: &Path, instance: &str) -> Option<PathBuf> {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let dead = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).is_some_and(|of| !is_alive(of));
+        let dead =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).is_some_and(|of| !crate::instance::is_alive(of));
         if dead {
             remove_folder(&entry.path());
         }
@@ -299,14 +300,6 @@ fn make_instance(base: &Path, instance: &str) -> Option<PathBuf> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(folder),
         Err(_) => None,
     }
-}
-
-/// Whether the server `<pid>-<start time>` still runs.
-fn is_alive(instance: &str) -> bool {
-    instance
-        .split_once('-')
-        .and_then(|(pid, start)| Some((pid.parse().ok()?, start.parse().ok()?)))
-        .is_some_and(|(pid, start): (i32, u64)| crate::instance::start_time(pid) == Some(start))
 }
 
 /// Kills what is in a folder of ours and its children, and removes them.
@@ -362,15 +355,5 @@ mod tests {
         let unified = Mount::parse("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate").unwrap();
         assert_eq!(unified.own_folder(own, ""), Path::new("/sys/fs/cgroup/x"));
         assert!(Mount::parse("garbage").is_none());
-    }
-
-    #[test]
-    fn a_server_that_never_lived_is_dead() {
-        let pid = std::process::id();
-        let start = crate::instance::start_time(pid.cast_signed()).unwrap();
-        assert!(is_alive(&format!("{pid}-{start}")));
-        for instance in [format!("{pid}-1"), "0-0".to_owned(), "x".to_owned(), String::new()] {
-            assert!(!is_alive(&instance), "{instance}");
-        }
     }
 }

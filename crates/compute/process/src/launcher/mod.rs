@@ -300,7 +300,8 @@ impl Launcher {
     fn reap(&mut self) {
         let mut drained = [0; 1280];
         while rustix::io::read(&self.signals, &mut drained).is_ok_and(|read| read > 0) {}
-        while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
+        // Not `waitpid`: functions lead sessions of their own, and it would look at our process group only.
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             self.bury(pid, status);
         }
     }

@@ -4,15 +4,18 @@ use std::{
     collections::BTreeMap,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use base_env::Env;
 use bytes::Bytes;
 use compute_api::{
-    Completion, Credentials, Egress, EndpointConnections, Environment, EnvironmentSpec, FunctionHost, InitFailure,
-    InitializationType, Invocation, IsolationLevel, LogFormat, Logging, Outcome, OutputLines, OutputSink,
+    Completion, Credentials, Egress, EndpointConnections, Environment, EnvironmentSpec, FindingState, FunctionHost,
+    InitFailure, InitializationType, Invocation, IsolationLevel, LogFormat, Logging, Outcome, OutputLines, OutputSink,
     SeccompProfile, StartError, endpoint::endpoint_channel, output,
 };
 use compute_process::{ProcessEnvironment, ProcessHost, ProcessSettings};
@@ -28,12 +31,27 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 /// A host of its own with the folders of its functions.
 pub(crate) struct Bench {
     pub(crate) host: ProcessHost,
-    pub(crate) connections: EndpointConnections,
+    pub(crate) connections: tokio::sync::Mutex<EndpointConnections>,
     pub(crate) folder: tempfile::TempDir,
+    functions: AtomicUsize,
 }
 
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+/// Whether the host gives every wall; says why not.
+pub(crate) fn all_walls(bench: &Bench) -> bool {
+    let report = bench.host.report();
+    if report.level == IsolationLevel::Full {
+        return true;
+    }
+    for finding in report.findings.iter().filter(|finding| finding.state != FindingState::Present) {
+        println!("left out, the host gives `{}` only: {}: {}", report.level, finding.name, finding.detail);
+    }
+    false
+}
+
+/// The host that most tests share.
+pub(crate) fn bench() -> &'static Bench {
+    static BENCH: OnceLock<Bench> = OnceLock::new();
+    BENCH.get_or_init(Bench::open)
 }
 
 impl Bench {
@@ -44,7 +62,7 @@ impl Bench {
         let mut settings = ProcessSettings::new(folder.path().join("state"));
         settings.launcher = Some(PathBuf::from(env!("CARGO_BIN_EXE_pileus-launcher")));
         let host = ProcessHost::open(settings, Env::real(), sender).unwrap();
-        Self { host, connections, folder }
+        Self { host, connections: tokio::sync::Mutex::new(connections), folder, functions: AtomicUsize::new(0) }
     }
 
     /// Writes a function's files.
@@ -63,7 +81,8 @@ impl Bench {
     /// A function of one file, ready to be started.
     pub(crate) fn function(&self, runtime: &str, file: &str, text: &str) -> (EnvironmentSpec, OutputLines) {
         let stem = file.split('.').next().unwrap();
-        let code = self.code(&format!("{runtime}-{}", self.folder.path().read_dir().unwrap().count()), &[(file, text)]);
+        let number = self.functions.fetch_add(1, Ordering::Relaxed);
+        let code = self.code(&format!("{runtime}-{number}"), &[(file, text)]);
         let (sink, lines) = output::channel(1 << 20);
         (spec(runtime, &format!("{stem}.handler"), code, sink), lines)
     }

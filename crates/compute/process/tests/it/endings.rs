@@ -1,0 +1,119 @@
+//! However the server ends, its functions end with it and leave nothing behind.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use compute_api::{Environment, FunctionHost};
+
+use crate::harness::{Bench, block_on, event, success};
+
+const SLEEPER: &str =
+    "import os, subprocess\nsubprocess.Popen(['/bin/sleep', '1000'])\ndef handler(event, context):\n    return 1\n";
+
+/// Waits until nothing runs any more as this user and no folder of this instance is left.
+fn nothing_left(uid: u32, instance: &str) -> Result<(), String> {
+    let begun = Instant::now();
+    loop {
+        let mut left = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            if status.contains(&format!("Uid:\t{uid}\t")) {
+                left.push(entry.path().display().to_string());
+            }
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        for mount in mounts.lines().filter(|line| line.contains(" - cgroup")) {
+            let point = mount.split(' ').nth(4).unwrap();
+            let found = walk(point.as_ref(), instance);
+            left.extend(found);
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() > Duration::from_secs(10) {
+            return Err(left.join(", "));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn walk(folder: &std::path::Path, instance: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if entry.file_name().to_string_lossy().starts_with(&format!("pileus-{instance}-")) {
+                found.push(entry.path().display().to_string());
+            } else {
+                found.extend(walk(&entry.path(), instance));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_shutdown_ends_everything() {
+    block_on(async {
+        let bench = Bench::open();
+        let (spec, _lines) = bench.function("python3.11", "app.py", SLEEPER);
+        let mut environment = bench.start(spec).await;
+        assert_eq!(success(&environment.invoke(event("r", "{}")).await), 1);
+        let uid = environment.isolation().host_uid;
+        bench.host.shutdown().await;
+        assert!(!environment.is_alive());
+        if uid >= 700_000 {
+            nothing_left(uid, "none").unwrap();
+        }
+        let (spec, _lines) = bench.function("python3.11", "app.py", SLEEPER);
+        assert!(bench.host.start(spec.into()).await.is_err());
+    });
+}
+
+#[test]
+fn a_killed_server_takes_its_functions_with_it() {
+    let mut server = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "endings::a_server_to_be_killed", "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let uid: u32 = lines.find_map(|line| line.unwrap().strip_prefix("uid ").map(|uid| uid.parse().unwrap())).unwrap();
+    let pid = server.id();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    if uid >= 700_000 {
+        nothing_left(uid, &pid.to_string()).unwrap();
+    }
+}
+
+/// Not a test by itself: the server of the test above, in a process of its own.
+#[test]
+#[ignore = "started by `a_killed_server_takes_its_functions_with_it`"]
+fn a_server_to_be_killed() {
+    block_on(async {
+        let bench = Bench::open();
+        let (spec, _lines) = bench.function("python3.11", "app.py", SLEEPER);
+        let mut environment = bench.start(spec).await;
+        assert_eq!(success(&environment.invoke(event("r", "{}")).await), 1);
+        println!("\nuid {}", environment.isolation().host_uid);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    });
+}
+
+#[test]
+fn a_start_that_is_given_up_leaves_nothing() {
+    block_on(async {
+        let bench = Bench::open();
+        for wait in [0, 5, 20, 60, 120] {
+            let (spec, _lines) = bench.function("python3.11", "app.py", "import time\ntime.sleep(30)\n");
+            let start = bench.host.start(spec.into());
+            assert!(tokio::time::timeout(Duration::from_millis(wait), start).await.is_err());
+        }
+        let (spec, _lines) = bench.function("python3.11", "app.py", SLEEPER);
+        assert_eq!(success(&bench.once(spec, "{}").await), 1);
+        bench.host.shutdown().await;
+    });
+}
