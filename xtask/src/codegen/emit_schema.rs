@@ -107,10 +107,22 @@ fn expression(plan: &Plan, name: &str, shape: &Shape) -> Result<String, String> 
     if shape.pattern.is_some() {
         write!(text, ".pattern(&PATTERN_OF_{})", static_name(name)).map_err(|e| e.to_string())?;
     }
+    if let Some(format) = &shape.timestamp_format {
+        write!(text, ".format(TimestampFormat::{})", timestamp_format(name, format)?).map_err(|e| e.to_string())?;
+    }
     if shape.sensitive {
         text.push_str(".sensitive()");
     }
     Ok(text)
+}
+
+fn timestamp_format(name: &str, format: &str) -> Result<&'static str, String> {
+    match format {
+        "iso8601" => Ok("Iso8601"),
+        "rfc822" => Ok("HttpDate"),
+        "unixTimestamp" => Ok("Seconds"),
+        other => Err(format!("`{name}` has the timestamp format `{other}`")),
+    }
 }
 
 fn structure(plan: &Plan, name: &str, shape: &Shape) -> Result<String, String> {
@@ -121,10 +133,14 @@ fn structure(plan: &Plan, name: &str, shape: &Shape) -> Result<String, String> {
         if let Some(wire) = member.location_name.as_deref().filter(|wire| *wire != member_name) {
             add(format!(".wire({wire:?})"));
         }
-        // A flattened list's items are called by their own name, where they have one.
+        // A flattened list's items are called by their own name, where they have one and the member has none.
         let target = plan.shape(&member.shape)?;
         let flattened = member.flattened || target.flattened;
-        let item = target.member.as_ref().and_then(|item| item.location_name.as_ref()).filter(|_| flattened);
+        let item = target
+            .member
+            .as_ref()
+            .and_then(|item| item.location_name.as_ref())
+            .filter(|_| flattened && member.location_name.is_none());
         if let Some(form) = plan.patch.form_names.get(&format!("{name}.{member_name}")).or(item) {
             add(format!(".form({form:?})"));
         }
@@ -145,15 +161,8 @@ fn structure(plan: &Plan, name: &str, shape: &Shape) -> Result<String, String> {
         if member.flattened {
             add(".flattened()".into());
         }
-        let own = plan.shape(&member.shape)?.timestamp_format.as_ref();
-        if let Some(format) = member.timestamp_format.as_ref().or(own) {
-            let format = match format.as_str() {
-                "iso8601" => "Iso8601",
-                "rfc822" => "HttpDate",
-                "unixTimestamp" => "Seconds",
-                other => return Err(format!("`{name}.{member_name}` has the timestamp format `{other}`")),
-            };
-            add(format!(".timestamp(TimestampFormat::{format})"));
+        if let Some(format) = &member.timestamp_format {
+            add(format!(".timestamp(TimestampFormat::{})", timestamp_format(name, format)?));
         }
         if member.idempotency_token {
             add(".idempotency_token()".into());

@@ -27,7 +27,15 @@ pub(crate) fn fill(
             Location::Header => {
                 let text = headers.get(member.wire_name).map(HeaderValue::to_str).transpose();
                 let text = text.map_err(|_| Malformed(format!("The header {} is not a text.", member.wire_name)))?;
-                put(shape, index, member, text, survey)?
+                match (text, &member.schema.kind) {
+                    (Some(text), Kind::List { member: item, .. }) => {
+                        let format = item.timestamp.unwrap_or(TimestampFormat::HttpDate);
+                        let dates = matches!(item.kind, Kind::Timestamp) && format == TimestampFormat::HttpDate;
+                        let texts = header_items(text, dates);
+                        put_list(shape, index, texts.iter().map(String::as_str), Some(format), survey)?
+                    }
+                    _ => put(shape, index, member, text, survey)?,
+                }
             }
             Location::Query => from_query(shape, index, member, &parameters, survey)?,
             Location::PrefixHeaders => from_prefix(shape, index, member, headers, survey)?,
@@ -51,7 +59,7 @@ fn put(
     let default =
         if member.location == Location::Header { TimestampFormat::HttpDate } else { TimestampFormat::Iso8601 };
     if let Some(place) = shape.place(index) {
-        fill_text(place, text, Some(member.timestamp.unwrap_or(default)), survey)?;
+        fill_text(place, text, Some(member.timestamp_format().unwrap_or(default)), survey)?;
     }
     Ok(true)
 }
@@ -63,24 +71,96 @@ fn from_query(
     parameters: &[(String, String)],
     survey: &mut Survey,
 ) -> Result<bool, Malformed> {
+    if matches!(member.schema.kind, Kind::Map { .. }) {
+        return query_map(shape, index, parameters, survey);
+    }
     let mut values = parameters.iter().filter(|(name, _)| name == member.wire_name).map(|(_, value)| value.as_str());
     if !matches!(member.schema.kind, Kind::List { .. }) {
         // Of a repeated scalar, the last counts.
         return put(shape, index, member, values.next_back(), survey);
     }
-    let values: Vec<&str> = values.collect();
-    if values.is_empty() {
+    let mut values = values.peekable();
+    if values.peek().is_none() {
         return Ok(false);
     }
+    let format = match member.schema.kind {
+        Kind::List { member: item, .. } => item.timestamp,
+        _ => None,
+    };
+    put_list(shape, index, values, format, survey)
+}
+
+fn put_list<'t>(
+    shape: &mut dyn Shape,
+    index: usize,
+    texts: impl Iterator<Item = &'t str>,
+    format: Option<TimestampFormat>,
+    survey: &mut Survey,
+) -> Result<bool, Malformed> {
     if let Some(Place::List(list)) = shape.place(index) {
         list.clear();
-        for (item, text) in values.into_iter().enumerate() {
+        for (item, text) in texts.enumerate() {
             survey.enter(Step::Item(item));
-            fill_text(list.push(), text, member.timestamp, survey)?;
+            fill_text(list.push(), text, format, survey)?;
             survey.leave();
         }
     }
     Ok(true)
+}
+
+/// All parameters, as a map from names to texts or to lists of texts.
+fn query_map(
+    shape: &mut dyn Shape,
+    index: usize,
+    parameters: &[(String, String)],
+    survey: &mut Survey,
+) -> Result<bool, Malformed> {
+    if parameters.is_empty() {
+        return Ok(false);
+    }
+    if let Some(Place::Map(map)) = shape.place(index) {
+        map.clear();
+        for (name, value) in parameters {
+            let values = parameters.iter().filter(|(other, _)| other == name).map(|(_, value)| value);
+            survey.enter(Step::Key(name.clone()));
+            match map.insert(name.clone()) {
+                Place::List(list) => {
+                    for value in values {
+                        fill_text(list.push(), value, None, survey)?;
+                    }
+                }
+                place => fill_text(place, value, None, survey)?,
+            }
+            survey.leave();
+        }
+    }
+    Ok(true)
+}
+
+/// The items of a header: separated by commas, quoted where they hold one themselves. A date holds one of its own.
+fn header_items(text: &str, dates: bool) -> Vec<String> {
+    let (mut items, mut item, mut quoted, mut escaped, mut commas) = (Vec::new(), String::new(), false, false, 0);
+    for char in text.chars() {
+        match char {
+            _ if escaped => {
+                item.push(char);
+                escaped = false;
+            }
+            '\\' if quoted => escaped = true,
+            '"' if quoted || item.trim().is_empty() => quoted = !quoted,
+            ',' if !quoted => {
+                commas += 1;
+                if dates && commas % 2 == 1 {
+                    item.push(char);
+                } else {
+                    items.push(std::mem::take(&mut item).trim().to_owned());
+                }
+            }
+            _ => item.push(char),
+        }
+    }
+    items.push(item.trim().to_owned());
+    items
 }
 
 fn from_prefix(
@@ -127,10 +207,15 @@ pub(crate) fn head(shape: &dyn Shape) -> Head {
     let mut head = Head::default();
     for (index, member) in shape.schema().members().iter().enumerate() {
         let Some(value) = shape.value(index) else { continue };
+        // A list's instants have the format of its items.
+        let format = match &member.schema.kind {
+            Kind::List { member: item, .. } => item.timestamp,
+            _ => member.timestamp_format(),
+        };
         match (member.location, value) {
             (Location::StatusCode, Value::Integer(status)) => head.status = u16::try_from(status).ok(),
             (Location::Header, value) => {
-                if let Some(text) = header_text(value, member.timestamp) {
+                if let Some(text) = header_text(value, format) {
                     insert(&mut head.headers, member.wire_name, &text);
                 }
             }
@@ -165,6 +250,20 @@ fn header_text(value: Value<'_>, format: Option<TimestampFormat>) -> Option<Stri
             Some(TimestampFormat::Iso8601) => instant.to_iso8601(),
             Some(TimestampFormat::Seconds) => instant.as_seconds().to_string(),
         },
-        Value::Blob(_) | Value::List(_) | Value::Map(_) | Value::Structure(_) => return None,
+        Value::List(list) => {
+            let items = (0..list.len()).filter_map(|index| list.item(index));
+            let texts = items.filter_map(|item| Some(quoted(item, &header_text(item, format)?)));
+            texts.collect::<Vec<_>>().join(", ")
+        }
+        Value::Blob(_) | Value::Map(_) | Value::Structure(_) => return None,
     })
+}
+
+/// An item of a header's list; a text that holds a comma or a quote is quoted, a date is not.
+fn quoted(value: Value<'_>, text: &str) -> String {
+    if matches!(value, Value::String(_)) && text.contains([',', '"']) {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        text.to_owned()
+    }
 }

@@ -9,7 +9,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use wire_schema::{Kind, List, Location, Map, Place, Schema, Seen, Shape, Step, Survey};
+use wire_schema::{Kind, List, Location, Map, Place, Schema, Seen, Shape, Step, Survey, TimestampFormat};
 
 use crate::Members;
 
@@ -115,6 +115,7 @@ enum Target<'p> {
 struct Fill<'a, 'p, 's> {
     target: Target<'p>,
     schema: &'static Schema,
+    format: Option<TimestampFormat>,
     state: &'a mut State<'s>,
 }
 
@@ -166,10 +167,13 @@ impl<'p, 's> Fill<'_, 'p, 's> {
                 Ok(bytes) => *place = bytes.into(),
                 Err(_) => return Err(self.state.fail("Failed to decode base64 data")),
             },
-            (Place::Timestamp(place), _) => match Timestamp::parse_iso8601(&text) {
-                Ok(instant) => *place = instant,
-                Err(_) => return Err(self.state.mismatch("STRING_VALUE", self.schema)),
-            },
+            (Place::Timestamp(place), _) => {
+                let instant = match self.format {
+                    Some(TimestampFormat::HttpDate) => Timestamp::parse_http_date(&text),
+                    _ => Timestamp::parse_iso8601(&text),
+                };
+                *place = instant.map_err(|_| self.state.mismatch("STRING_VALUE", self.schema))?;
+            }
             (Place::Float(place), Some(value)) => *place = value as f32,
             (Place::Double(place), Some(value)) => *place = value,
             _ => return Err(self.state.mismatch("STRING_VALUE", self.schema)),
@@ -269,8 +273,12 @@ impl<'de> Visitor<'de> for Fill<'_, '_, '_> {
         list.clear();
         for index in 0.. {
             self.state.survey.enter(Step::Item(index));
-            let more =
-                items.next_element_seed(Fill { target: Target::Item(list), schema: member, state: self.state })?;
+            let more = items.next_element_seed(Fill {
+                target: Target::Item(list),
+                schema: member,
+                format: member.timestamp,
+                state: self.state,
+            })?;
             self.state.survey.leave();
             if more.is_none() {
                 break;
@@ -294,6 +302,7 @@ impl<'de> Visitor<'de> for Fill<'_, '_, '_> {
                     entries.next_value_seed(Fill {
                         target: Target::Entry(map, key),
                         schema: value,
+                        format: value.timestamp,
                         state: self.state,
                     })?;
                     self.state.survey.leave();
@@ -326,7 +335,14 @@ fn fill_members<'de, A: MapAccess<'de>>(
             return Err(state.fail(format!("Duplicate field '{}'", member.wire_name)));
         }
         state.survey.enter(Step::Member(member.name));
-        let present = Noted { fill: Fill { target: Target::Member(shape, index), schema: member.schema, state } };
+        let present = Noted {
+            fill: Fill {
+                target: Target::Member(shape, index),
+                schema: member.schema,
+                format: member.timestamp_format(),
+                state,
+            },
+        };
         if map.next_value_seed(present)? {
             seen.insert(index);
         }

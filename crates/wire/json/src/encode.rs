@@ -48,7 +48,7 @@ fn structure(out: &mut Vec<u8>, shape: &dyn Shape, which: Members, r#type: Optio
         first = false;
         text(out, member.wire_name);
         out.push(b':');
-        write(out, member.schema, value, member.timestamp);
+        write(out, member.schema, value, member.timestamp_format());
     }
     out.push(b'}');
 }
@@ -88,7 +88,7 @@ fn write(out: &mut Vec<u8>, schema: &'static Schema, value: Value<'_>, format: O
                         out.push(b',');
                     }
                     match list.item(index) {
-                        Some(item) => write(out, member, item, None),
+                        Some(item) => write(out, member, item, member.timestamp),
                         None => out.extend_from_slice(b"null"),
                     }
                 }
@@ -105,7 +105,7 @@ fn write(out: &mut Vec<u8>, schema: &'static Schema, value: Value<'_>, format: O
                     text(out, key);
                     out.push(b':');
                     match value {
-                        Some(value) => write(out, schema, value, None),
+                        Some(value) => write(out, schema, value, schema.timestamp),
                         None => out.extend_from_slice(b"null"),
                     }
                 }

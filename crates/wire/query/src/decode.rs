@@ -61,7 +61,7 @@ fn fill(
         }
         (_, place) => {
             let text = form.value().ok_or_else(|| Malformed("Unexpected complex element".to_owned()))?;
-            fill_text(place, text, member.and_then(|member| member.timestamp), survey)
+            fill_text(place, text, member.map_or(schema.timestamp, Member::timestamp_format), survey)
         }
     }
 }

@@ -9,7 +9,7 @@ use wire_schema::{Kind, Member, Schema, Shape, TimestampFormat, Value};
 pub struct Answer<'a> {
     /// The operation's name.
     pub operation: &'a str,
-    /// The element around the result; `None` for operations that give nothing.
+    /// The element around the result, if it has one.
     pub wrapper: Option<&'a str>,
     /// The namespace of the document.
     pub namespace: Option<&'a str>,
@@ -25,8 +25,10 @@ pub fn encode(answer: Answer<'_>, output: Option<&dyn Shape>) -> String {
     out.push_str("<?xml version=\"1.0\"?>\n");
     let root = format!("{operation}Response");
     open_root(&mut out, &root, namespace);
-    if let (Some(wrapper), Some(shape)) = (wrapper, output) {
-        element(&mut out, wrapper, |out| structure(out, shape));
+    match (wrapper, output) {
+        (Some(wrapper), Some(shape)) => element(&mut out, wrapper, |out| structure(out, shape)),
+        (None, Some(shape)) => structure(&mut out, shape),
+        (_, None) => {}
     }
     element(&mut out, "ResponseMetadata", |out| element(out, "RequestId", |out| text(out, request_id)));
     close(&mut out, &root);
@@ -97,7 +99,7 @@ fn write_member(out: &mut String, member: &'static Member, value: Value<'_>) {
     match (&member.schema.kind, value) {
         (Kind::List { member: item, .. }, Value::List(list)) if member.is_flattened() => {
             for value in (0..list.len()).filter_map(|index| list.item(index)) {
-                element(out, name, |out| write(out, item, value, None));
+                element(out, name, |out| write(out, item, value, item.timestamp));
             }
         }
         (Kind::Map { value: schema, key_name, value_name, .. }, Value::Map(map)) if member.is_flattened() => {
@@ -105,14 +107,14 @@ fn write_member(out: &mut String, member: &'static Member, value: Value<'_>) {
                 element(out, name, |out| entry(out, (key_name, key), (value_name, value), schema));
             }
         }
-        _ => element(out, name, |out| write(out, member.schema, value, member.timestamp)),
+        _ => element(out, name, |out| write(out, member.schema, value, member.timestamp_format())),
     }
 }
 
 fn entry(out: &mut String, key: (&str, &str), value: (&str, Option<Value<'_>>), schema: &'static Schema) {
     element(out, key.0, |out| text(out, key.1));
     if let (name, Some(value)) = value {
-        element(out, name, |out| write(out, schema, value, None));
+        element(out, name, |out| write(out, schema, value, schema.timestamp));
     }
 }
 
@@ -132,7 +134,7 @@ fn write(out: &mut String, schema: &'static Schema, value: Value<'_>, format: Op
         Value::List(list) => {
             if let Kind::List { member, name, .. } = &schema.kind {
                 for value in (0..list.len()).filter_map(|index| list.item(index)) {
-                    element(out, name, |out| write(out, member, value, None));
+                    element(out, name, |out| write(out, member, value, member.timestamp));
                 }
             }
         }

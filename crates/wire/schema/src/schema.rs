@@ -18,6 +18,8 @@ pub struct Schema {
     pub pattern: Option<&'static Pattern>,
     /// Never printed in a message or a log.
     pub sensitive: bool,
+    /// The text of an instant, where it is not the protocol's own.
+    pub timestamp: Option<TimestampFormat>,
 }
 
 /// What a shape holds.
@@ -151,7 +153,7 @@ pub enum Tolerated {
 
 impl Schema {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, min: None, max: None, pattern: None, sensitive: false }
+        Self { name, kind, min: None, max: None, pattern: None, sensitive: false, timestamp: None }
     }
 
     /// `boolean`.
@@ -301,6 +303,13 @@ impl Schema {
         self
     }
 
+    /// With a text of its own for instants.
+    #[must_use]
+    pub const fn format(mut self, format: TimestampFormat) -> Self {
+        self.timestamp = Some(format);
+        self
+    }
+
     /// The members of a structure; empty for everything else.
     #[must_use]
     pub const fn members(&self) -> &'static [Member] {
@@ -391,6 +400,15 @@ impl Member {
     pub const fn idempotency_token(mut self) -> Self {
         self.idempotency_token = true;
         self
+    }
+
+    /// The text of an instant, where it is not the protocol's own.
+    #[must_use]
+    pub const fn timestamp_format(&self) -> Option<TimestampFormat> {
+        match self.timestamp {
+            None => self.schema.timestamp,
+            own => own,
+        }
     }
 
     /// Whether list items or map entries stand directly in the parent (form and XML documents).

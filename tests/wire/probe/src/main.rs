@@ -3,9 +3,12 @@
 //!
 //! - `request`: an HTTP request of a client → the operation and its input, or the response that refuses it;
 //! - `response`: an operation's output → the HTTP response;
+//! - service `dynamic` takes its model from `description`;
 //! - `error`: an error's name and message → the HTTP response.
 
 #![expect(clippy::print_stdout, reason = "answers go to standard output")]
+
+mod dynamic;
 
 use std::io::BufRead as _;
 
@@ -32,6 +35,9 @@ struct Order {
     #[serde(default)]
     operation: String,
     output: Option<Box<RawValue>>,
+    /// The model of the service `dynamic`.
+    #[serde(default)]
+    description: Value,
     #[serde(default)]
     code: String,
     #[serde(default)]
@@ -48,6 +54,10 @@ fn main() -> Result<(), Failure> {
             "logs" => answer::<model_logs::Api>(&order)?,
             "sqs" => answer::<model_sqs::Api>(&order)?,
             "sts" => answer::<model_sts::Api>(&order)?,
+            "dynamic" => match dynamic::install(&order.description) {
+                Ok(()) => answer::<dynamic::Api>(&order).unwrap_or_else(|error| json!({ "failed": error.to_string() })),
+                Err(reason) => json!({ "skipped": reason }),
+            },
             other => return Err(format!("no service `{other}`").into()),
         };
         println!("{answer}");

@@ -69,9 +69,9 @@ fn lambda_says_what_aws_says_of_members_in_the_document() {
         ),
     ] {
         let parts = head("POST", FUNCTIONS, &[("content-type", "application/json")]);
-        let Err((_, error, response)) = read::<Lambda>(&parts, create(from, to)) else { panic!("{to} was read") };
-        assert_eq!((response.status().as_u16(), response.headers()["x-amzn-errortype"].to_str().unwrap()), (400, "ValidationException"));
-        let said = wire_schema::ServiceError::message(&error).to_owned();
+        let Err(refused) = read::<Lambda>(&parts, create(from, to)) else { panic!("{to} was read") };
+        assert_eq!((refused.response.status().as_u16(), refused.response.headers()["x-amzn-errortype"].to_str().unwrap()), (400, "ValidationException"));
+        let said = wire_schema::ServiceError::message(&refused.error).to_owned();
         if message.is_empty() {
             assert!(said.starts_with("2 validation errors detected: Value '0' at 'timeout' failed"), "{said}");
             assert!(said.contains("; Value '127' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128"), "{said}");
@@ -134,10 +134,10 @@ fn each_protocol_has_its_own_form_of_error() {
         )
     );
     let sqs = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "AmazonSQS.SendMessage")];
-    let Err((_, _, response)) = read::<Sqs>(&head("POST", "/", &sqs), r#"{"QueueUrl":"q"}"#) else { panic!("read") };
-    assert_eq!(response.headers()["x-amzn-query-error"], "MissingParameter;Sender");
+    let Err(refused) = read::<Sqs>(&head("POST", "/", &sqs), r#"{"QueueUrl":"q"}"#) else { panic!("read") };
+    assert_eq!(refused.response.headers()["x-amzn-query-error"], "MissingParameter;Sender");
     assert_eq!(
-        response.body(),
+        refused.response.body(),
         r#"{"__type":"com.amazonaws.sqs#MissingRequiredParameterException","message":"The request must contain the parameter MessageBody."}"#
     );
     let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
