@@ -74,9 +74,10 @@ impl Backend for Memory {
             drop(turn);
             return work.finish(Ok(()));
         }
-        match tx.into_commit(1, version + 1) {
+        match tx.into_commit() {
             Ok(mut commit) => {
                 *turn = Some(version + 1);
+                commit.place(1, version + 1);
                 let mut map = self.map.write();
                 for (key, value) in std::mem::take(&mut commit.writes) {
                     match value {

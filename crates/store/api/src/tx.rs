@@ -244,11 +244,11 @@ impl Tx {
         Ok(())
     }
 
-    /// For back-ends: what is to be committed, as commit `version` of `epoch`.
+    /// For back-ends: what is to be committed.
     ///
     /// # Errors
     /// When a bound was hit at any time, or a counter turns out not to be one.
-    pub fn into_commit(self, epoch: u32, version: u64) -> Result<Commit, Fault> {
+    pub fn into_commit(self) -> Result<Commit, Fault> {
         self.check_age()?;
         if let Some(exceeded) = self.exceeded.get() {
             return Err(exceeded.into());
@@ -264,13 +264,7 @@ impl Tx {
             };
             resolved.push((key, value));
         }
-        let mut positions = Vec::with_capacity(appends.len());
-        for (ordinal, (stream, value, handle)) in (0..).zip(appends) {
-            let position = Position::new(epoch, version, ordinal);
-            resolved.push((stream.position(position).into_bytes(), Some(value)));
-            positions.push((handle, position));
-        }
-        Ok(Commit { writes: resolved, bytes: write_bytes, now, positions, wakes, hooks })
+        Ok(Commit { writes: resolved, appends, bytes: write_bytes, now, positions: Vec::new(), wakes, hooks })
     }
 
     fn read(&self, key: &Key, read: Read) -> Result<Option<Bytes>, Fault> {

@@ -30,7 +30,9 @@ fn main() {
     let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = Bench { runtime, env: Env::real(), filters };
-    for (name, engine) in [("tree", EngineKind::Tree), ("lsm", EngineKind::Lsm)] {
+    let engines = [("tree", EngineKind::Tree), ("lsm", EngineKind::Lsm)];
+    engines.into_iter().for_each(|(name, engine)| bench.start(name, engine));
+    for (name, engine) in engines {
         let raw = bench.raw();
         println!("{name}: raw 4 KiB append + sync {:.0}/s", raw.per_second);
         bench.case(name, "commit c1", &raw, engine, 1, put_own_key);
@@ -129,6 +131,44 @@ impl Bench {
         self.runtime.block_on(opened.store().shutdown());
     }
 
+    /// How long opening takes, and what an idle store holds in memory.
+    fn start(&self, engine_name: &str, engine: EngineKind) {
+        if !self.wanted(engine_name, "start") {
+            return;
+        }
+        let temporary = tempfile::tempdir().unwrap();
+        let open = |generation_bytes| {
+            let begin = self.env.monotonic();
+            let options = Options { engine, generation_bytes, ..Options::default() };
+            let directory = DataDir::open(temporary.path(), &options).unwrap();
+            let opened = self.runtime.block_on(EmbeddedStore::open(&directory, options, &self.env)).unwrap();
+            (directory, opened, self.env.monotonic().since(begin))
+        };
+        let before = resident_kib();
+        let (directory, opened, new) = open(4 << 20);
+        let idle = resident_kib().saturating_sub(before);
+        self.runtime.block_on(async {
+            for page in 0..100 {
+                write_page(opened.store(), page * 1000, true).await;
+            }
+            opened.store().shutdown().await;
+        });
+        drop((opened, directory));
+        let (directory, opened, clean) = open(64 << 20);
+        // As much as may wait for the engine, all of it in the log.
+        self.runtime.block_on(async {
+            for page in 0..60 {
+                write_page(opened.store(), page * 1000, true).await;
+            }
+        });
+        drop((opened, directory));
+        let (_directory, opened, crashed) = open(4 << 20);
+        println!(
+            "{engine_name}: start: new {new:?}, after a clean stop (100k entries) {clean:?}, with 20 MiB of log to read {crashed:?}; idle memory {idle} KiB"
+        );
+        self.runtime.block_on(opened.store().shutdown());
+    }
+
     /// The head of a queue before and after many deletes.
     fn queue_head(&self, engine_name: &str, engine: EngineKind) {
         let name = "queue head after deletes";
@@ -175,6 +215,12 @@ fn figures(mut latencies: Vec<Duration>, elapsed: Duration) -> Figures {
     let per_second = latencies.len() as f64 / elapsed.as_secs_f64();
     latencies.sort_unstable();
     Figures { per_second, latencies }
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn root(family: Family) -> Root {

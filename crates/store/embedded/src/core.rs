@@ -294,14 +294,15 @@ impl Core {
         let state = Arc::clone(&self.state.read());
         let reader = CommittedReader::newest(Arc::clone(&state), *version, self.epoch, &self.heads);
         let tx = Tx::begin(Box::new(reader), Access::Write, &self.env, self.options.bounds);
-        let outcome = if work.run(&tx) { tx.into_commit(self.epoch, *version + 1).map(Some) } else { Ok(None) };
+        let outcome = if work.run(&tx) { tx.into_commit().map(Some) } else { Ok(None) };
         let outcome = match (outcome, refusal) {
-            (Ok(Some(commit)), Some(reason)) if !commit.writes.is_empty() => Err(fault::refused(reason)),
+            (Ok(Some(commit)), Some(reason)) if !commit.is_empty() => Err(fault::refused(reason)),
             (outcome, _) => outcome,
         };
         let outcome = match outcome {
-            Ok(Some(mut commit)) if !commit.writes.is_empty() => {
+            Ok(Some(mut commit)) if !commit.is_empty() => {
                 *version += 1;
+                commit.place(self.epoch, *version);
                 let writes = std::mem::take(&mut commit.writes);
                 let (segment, now) = (state.active.segment(), commit.now);
                 let mut frame = Vec::with_capacity(commit.bytes + 16 * writes.len() + 64);

@@ -246,7 +246,8 @@ impl Disk for SimulatedDisk {
         let all: Vec<String> = std::iter::once(path).chain(parents(path)).map(str::to_owned).collect();
         for directory in all.into_iter().rev() {
             if !state.directories.contains(&directory) {
-                state.change(&parent(&directory).to_owned(), Change::Directory(directory));
+                let within = parent(&directory).to_owned();
+                state.change(&within, Change::Directory(directory));
             }
         }
         Ok(())
