@@ -46,8 +46,8 @@ pub struct LogTarget {
 pub struct LogLine {
     /// When it was written.
     pub timestamp: Timestamp,
-    /// Its text without the newline; bytes that are not UTF-8 are replaced when it is read. It should own its bytes: a
-    /// slice of a large buffer keeps all of it in memory for a while.
+    /// Its text, as it shall be read (AWS keeps the line feed that ended it); bytes that are not UTF-8 are replaced when
+    /// it is read. It should own its bytes: a slice of a large buffer keeps all of it in memory for a while.
     pub text: Bytes,
 }
 

@@ -1,8 +1,8 @@
 //! A block: events of one group, in order, compressed together.
 //!
-//! Decompressed it is: the number of streams and their ids; the number of events and, for each, varints of its time (as a
-//! difference), sequence number, stream (an index), ingestion time (as a difference to its time) and message length; then
-//! all messages, one after the other. So a search for bytes runs over the messages alone.
+//! Decompressed it is: the number of streams and their ids; the number of events and, for each, varints of its time and
+//! sequence number (as differences to the event before), stream (an index), ingestion time (as a difference to its time) and
+//! message length; then all messages, one after the other. So a search for bytes runs over the messages alone.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use base_types::Timestamp;
 use bytes::Bytes;
 
 use crate::{
-    codec::{Reader, put_varint},
+    codec::{Reader, put_varint, unzigzag, zigzag},
     types::{Event, Position, StreamId},
 };
 
@@ -48,9 +48,10 @@ impl BlockBuilder {
             self.bloom |= stream_bits(event.stream);
         }
         let position = event.position;
-        let previous = self.last.map_or(0, |last| last.timestamp);
-        put_varint(&mut self.rows, position.timestamp - previous);
-        put_varint(&mut self.rows, position.sequence);
+        let previous = self.last.unwrap_or(Position::MIN);
+        let step = position.sequence.wrapping_sub(previous.sequence).cast_signed();
+        put_varint(&mut self.rows, position.timestamp - previous.timestamp);
+        put_varint(&mut self.rows, zigzag(step));
         put_varint(&mut self.rows, index);
         put_varint(
             &mut self.rows,
@@ -93,14 +94,6 @@ pub(crate) fn stream_bits(stream: StreamId) -> u128 {
     (1 << (mixed >> 57)) | (1 << ((mixed >> 50) & 127))
 }
 
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
-}
-
 /// A decompressed block.
 pub(crate) struct Block {
     raw: Bytes,
@@ -126,10 +119,10 @@ impl Block {
         // A row has at least five bytes.
         let count = reader.length().filter(|&count| count <= raw.len() / 5)?;
         let mut rows = Vec::with_capacity(count);
-        let (mut timestamp, mut end) = (0_u64, 0_u32);
+        let (mut timestamp, mut sequence, mut end) = (0_u64, 0_u64, 0_u32);
         for _ in 0..count {
             timestamp = timestamp.checked_add(reader.varint()?)?;
-            let sequence = reader.varint()?;
+            sequence = sequence.wrapping_add_signed(unzigzag(reader.varint()?));
             let stream = u32::try_from(reader.varint()?).ok().filter(|&index| (index as usize) < streams.len())?;
             let ingestion = timestamp.checked_add_signed(unzigzag(reader.varint()?))?;
             end = end.checked_add(u32::try_from(reader.varint()?).ok()?)?;
@@ -160,8 +153,9 @@ impl Block {
         self.rows.get(index).map(|row| row.position)
     }
 
-    pub(crate) fn stream(&self, index: usize) -> Option<StreamId> {
-        self.rows.get(index).and_then(|row| self.streams.get(row.stream as usize)).copied()
+    /// Which of [`Block::streams`] an event belongs to.
+    pub(crate) fn stream_index(&self, index: usize) -> Option<usize> {
+        self.rows.get(index).map(|row| row.stream as usize)
     }
 
     /// The first event whose position is not before `position`.

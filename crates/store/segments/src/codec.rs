@@ -10,6 +10,16 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Puts a difference where small ones of either sign are short varints.
+pub(crate) fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// The inverse of [`zigzag`].
+pub(crate) fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
+}
+
 /// Reads from the front of a slice.
 pub(crate) struct Reader<'b> {
     bytes: &'b [u8],
@@ -52,7 +62,17 @@ impl<'b> Reader<'b> {
         self.array().map(u128::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        // Most numbers are small.
+        if let Some(&byte) = self.bytes.get(self.at).filter(|&&byte| byte < 0x80) {
+            self.at += 1;
+            return Some(u64::from(byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let [byte] = self.array()?;
@@ -80,6 +100,9 @@ mod tests {
             put_varint(&mut out, value);
             assert_eq!(Reader::new(&out).varint(), Some(value));
             assert_eq!(Reader::new(&out[..out.len() - 1]).varint(), None);
+        }
+        for value in [0, 1, -1, i64::MAX, i64::MIN] {
+            assert_eq!(unzigzag(zigzag(value)), value);
         }
         assert_eq!(Reader::new(&[0xff; 20]).varint(), None);
         assert_eq!(Reader::new(&[1, 2, 3]).u32(), None);

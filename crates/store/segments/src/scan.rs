@@ -37,6 +37,10 @@ pub struct Scan {
     stream_bits: Vec<u128>,
     sources: Vec<Source>,
     heap: BinaryHeap<(u128, usize)>,
+    /// The source that comes first, when it need not go through the heap.
+    current: Option<(u128, usize)>,
+    /// Whether all sources are known: before, none can be said to come first.
+    begun: bool,
     zstd: Option<Decompressor<'static>>,
 }
 
@@ -50,10 +54,11 @@ enum Stage {
     Closed,
     /// The block of this entry comes next.
     Before(usize, IndexEntry),
-    /// In a block; its next event is the one at `row`.
+    /// In a block; its next event is the one at `row`. `wanted` says which of its streams are.
     Within {
         entry_index: usize,
         block: Block,
+        wanted: Vec<bool>,
         row: usize,
     },
     Done,
@@ -70,7 +75,15 @@ impl Scan {
             }
             Streams::Only(_) | Streams::All => Vec::new(),
         };
-        let mut scan = Self { query, stream_bits, sources: Vec::new(), heap: BinaryHeap::new(), zstd: None };
+        let mut scan = Self {
+            query,
+            stream_bits,
+            sources: Vec::new(),
+            heap: BinaryHeap::new(),
+            current: None,
+            begun: false,
+            zstd: None,
+        };
         if scan.query.from >= scan.query.until {
             return scan;
         }
@@ -87,16 +100,21 @@ impl Scan {
                 scan.enqueue(scan.sources.len() - 1, first, last);
             }
         }
+        scan.begun = true;
         scan
     }
 
-    /// Puts a source into the heap with the nearest position it may have in a range.
+    /// Lines a source up by the nearest position it may have in a range.
     fn enqueue(&mut self, source: usize, first: Position, last: Position) {
         let rank = match self.query.direction {
             Direction::Forward => !packed(first.max(self.query.from)),
             Direction::Backward => packed(last.min(self.query.until)),
         };
-        self.heap.push((rank, source));
+        if self.begun && self.heap.peek().is_none_or(|&(top, _)| top <= rank) {
+            self.current = Some((rank, source));
+        } else {
+            self.heap.push((rank, source));
+        }
     }
 
     /// Makes sure that a memory source has its next event at hand, and enqueues it.
@@ -145,9 +163,21 @@ impl Scan {
 
     fn step_disk(&mut self, index: usize) -> Result<Option<Found>, SegmentsError> {
         let Some(Source::Disk { segment, stage }) = self.sources.get_mut(index) else { return Ok(None) };
+        if let Stage::Within { entry_index, block, wanted, row } = stage {
+            let event = block.event(*row);
+            if let Some((next, position)) = wanted_row(block, wanted, after(*row, self.query.direction), &self.query) {
+                *row = next;
+                self.enqueue(index, position, position);
+            } else {
+                let (segment, entry_index) = (Arc::clone(segment), *entry_index);
+                *stage = Stage::Done;
+                self.go_on_from_entry(index, &segment, entry_index)?;
+            }
+            return Ok(event.map(Found::Event));
+        }
         let segment = Arc::clone(segment);
         match std::mem::replace(stage, Stage::Done) {
-            Stage::Done => Ok(None),
+            Stage::Done | Stage::Within { .. } => Ok(None),
             Stage::Closed => {
                 let (group, from, until) = (self.query.group, self.query.from, self.query.until);
                 let start = match self.query.direction {
@@ -161,24 +191,17 @@ impl Scan {
                 self.go_to_entry(index, &segment, start)?;
                 Ok(None)
             }
-            Stage::Before(entry_index, entry) => match self.load(&segment, &entry)? {
-                Some(block) => {
-                    self.enter(index, entry_index, &segment, block)?;
-                    Ok(None)
-                }
-                None => {
-                    self.go_on_from_entry(index, &segment, entry_index)?;
-                    Ok(self.heap.peek().map(|&(rank, _)| Found::Passed(self.resume_at(rank))))
-                }
-            },
-            Stage::Within { entry_index, block, row } => {
-                let event = block.event(row);
-                let next = match self.query.direction {
-                    Direction::Forward => Some(row + 1),
-                    Direction::Backward => row.checked_sub(1),
+            Stage::Before(entry_index, entry) => {
+                let entered = match self.load(&segment, &entry)? {
+                    Some(block) => self.enter(index, entry_index, block),
+                    None => false,
                 };
-                self.go_to_row(index, entry_index, &segment, block, next)?;
-                Ok(event.map(Found::Event))
+                if entered {
+                    return Ok(None);
+                }
+                self.go_on_from_entry(index, &segment, entry_index)?;
+                let next = self.current.as_ref().or_else(|| self.heap.peek());
+                Ok(next.map(|&(rank, _)| Found::Passed(self.resume_at(rank))))
             }
         }
     }
@@ -213,55 +236,23 @@ impl Scan {
         Ok(wanted.then_some(block))
     }
 
-    fn enter(
-        &mut self,
-        index: usize,
-        entry_index: usize,
-        segment: &Segment,
-        block: Block,
-    ) -> Result<(), SegmentsError> {
-        let row = match self.query.direction {
+    /// Stands before the first wanted event of a block, if it has one.
+    fn enter(&mut self, index: usize, entry_index: usize, block: Block) -> bool {
+        let first = match self.query.direction {
             Direction::Forward => Some(block.lower_bound(self.query.from)),
             Direction::Backward => block.lower_bound(self.query.until).checked_sub(1),
         };
-        self.go_to_row(index, entry_index, segment, block, row)
-    }
-
-    /// Stands before the first wanted event at or behind `row`, or before the next block.
-    fn go_to_row(
-        &mut self,
-        index: usize,
-        entry_index: usize,
-        segment: &Segment,
-        block: Block,
-        mut row: Option<usize>,
-    ) -> Result<(), SegmentsError> {
-        while let Some(at) = row {
-            let (Some(position), Some(stream)) = (block.position(at), block.stream(at)) else { break };
-            if position < self.query.from || position >= self.query.until {
-                break;
-            }
-            if self.query.streams.contains(stream) {
-                if let Some(Source::Disk { stage, .. }) = self.sources.get_mut(index) {
-                    *stage = Stage::Within { entry_index, block, row: at };
-                }
-                self.enqueue(index, position, position);
-                return Ok(());
-            }
-            row = match self.query.direction {
-                Direction::Forward => Some(at + 1),
-                Direction::Backward => at.checked_sub(1),
-            };
+        let wanted: Vec<bool> = block.streams().iter().map(|&stream| self.query.streams.contains(stream)).collect();
+        let Some((row, position)) = wanted_row(&block, &wanted, first, &self.query) else { return false };
+        if let Some(Source::Disk { stage, .. }) = self.sources.get_mut(index) {
+            *stage = Stage::Within { entry_index, block, wanted, row };
         }
-        self.go_on_from_entry(index, segment, entry_index)
+        self.enqueue(index, position, position);
+        true
     }
 
     fn go_on_from_entry(&mut self, index: usize, segment: &Segment, entry_index: usize) -> Result<(), SegmentsError> {
-        let next = match self.query.direction {
-            Direction::Forward => Some(entry_index + 1),
-            Direction::Backward => entry_index.checked_sub(1),
-        };
-        self.go_to_entry(index, segment, next)
+        self.go_to_entry(index, segment, after(entry_index, self.query.direction))
     }
 
     fn go_to_entry(&mut self, index: usize, segment: &Segment, next: Option<usize>) -> Result<(), SegmentsError> {
@@ -283,7 +274,7 @@ impl Iterator for Scan {
     type Item = Result<Found, SegmentsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while let Some((_, index)) = self.heap.pop() {
+        while let Some((_, index)) = self.current.take().or_else(|| self.heap.pop()) {
             let found = match self.sources.get(index)? {
                 Source::Memory { .. } => Ok(self.step_memory(index)),
                 Source::Disk { .. } => match self.step_disk(index) {
@@ -300,6 +291,25 @@ impl Iterator for Scan {
             }
         }
         None
+    }
+}
+
+fn after(index: usize, direction: Direction) -> Option<usize> {
+    match direction {
+        Direction::Forward => Some(index + 1),
+        Direction::Backward => index.checked_sub(1),
+    }
+}
+
+/// The first wanted event of a block at or behind `row`, in the query's direction, and its position.
+fn wanted_row(block: &Block, wanted: &[bool], mut row: Option<usize>, query: &Query) -> Option<(usize, Position)> {
+    loop {
+        let at = row?;
+        let position = block.position(at).filter(|&position| position >= query.from && position < query.until)?;
+        if wanted.get(block.stream_index(at)?) == Some(&true) {
+            return Some((at, position));
+        }
+        row = after(at, query.direction);
     }
 }
 

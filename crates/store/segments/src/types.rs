@@ -67,8 +67,8 @@ pub struct Batch {
     pub events: Vec<Entry>,
 }
 
-/// What an event is counted with beside its message.
-pub(crate) const EVENT_OVERHEAD_BYTES: usize = 64;
+/// What an event is counted with beside its message: about what it costs in a memtable.
+pub(crate) const EVENT_OVERHEAD_BYTES: usize = 160;
 
 impl Batch {
     /// What the batch is counted as.

@@ -25,6 +25,9 @@ const SYNC_DELAY: Duration = Duration::from_secs(1);
 /// When this much has been gathered for one write, it is written.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// A smaller memtable is not sealed at a clean stop: replaying it takes no time.
+const SEAL_AT_CLOSE_BYTES: usize = 256 << 10;
+
 pub(crate) type Reply = oneshot::Sender<Result<(), SegmentsError>>;
 
 pub(crate) enum Command {
@@ -83,14 +86,21 @@ impl Writer {
             match received {
                 Ok(command) => self.take(command, commands),
                 Err(RecvTimeoutError::Timeout) => self.sync_and_log(),
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.sync_and_log();
-                    return;
-                }
+                Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
             if self.sync_due.is_some_and(|due| due <= self.env.monotonic()) {
                 self.sync_and_log();
             }
+        }
+    }
+
+    /// Leaves everything on disk and, unless it is little, in a segment: then the next start has nothing to replay.
+    fn close(mut self) {
+        self.sync_and_log();
+        if self.shared.snapshot().active.bytes() > SEAL_AT_CLOSE_BYTES
+            && let Err(error) = self.rotate()
+        {
+            tracing::warn!(%error, "log events stay in the journal; the next start replays it");
         }
     }
 

@@ -1,6 +1,6 @@
 //! CloudWatch Logs through its generated trait and the dispatcher, on a simulated clock.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod describe;
 mod events;
