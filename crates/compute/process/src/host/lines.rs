@@ -128,10 +128,9 @@ impl Output {
         pipe.partial.reserve(READ_BYTES);
         let result = if asking {
             let mut bytes = [0; READ_BYTES];
-            rustix::io::read(receiver.as_fd(), &mut bytes).map_err(io::Error::from).map(|read| {
-                pipe.partial.extend_from_slice(&bytes[..read]);
-                read
-            })
+            rustix::io::read(receiver.as_fd(), &mut bytes)
+                .map_err(io::Error::from)
+                .inspect(|&read| pipe.partial.extend_from_slice(&bytes[..read]))
         } else {
             receiver.try_read_buf(&mut pipe.partial)
         };

@@ -105,7 +105,7 @@ impl Link {
 
     /// Ends the launcher and with it every shell.
     pub(crate) fn close(&self) {
-        drop(rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both));
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
     }
 
     /// Waits until no shell lives.

@@ -111,7 +111,7 @@ fn deliver(event: Event) -> Response<Full<Bytes>> {
 
 async fn respond(exchange: &Exchange, id: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
     if let Err(refusal) = exchange.begin_answer(id, "InvocationResponse") {
-        return refuse(&refusal);
+        return refuse_unread(&refusal, request).await;
     }
     // A streamed response is gathered: its trailers say whether the function failed half-way.
     match collect(request, RESPONSE_BYTES_MAX).await {
@@ -141,7 +141,7 @@ async fn respond(exchange: &Exchange, id: &str, request: Request<Incoming>) -> R
 
 async fn fail(exchange: &Exchange, id: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
     if let Err(refusal) = exchange.begin_answer(id, "InvocationErrorResponse") {
-        return refuse(&refusal);
+        return refuse_unread(&refusal, request).await;
     }
     let error_type = text(request.headers(), ERROR_TYPE);
     match collect(request, RESPONSE_BYTES_MAX).await {
@@ -219,6 +219,13 @@ fn refuse(refusal: &Refusal) -> Response<Full<Bytes>> {
             &format!("State transition from {from} to {to} failed for runtime. Error: State transition is not allowed"),
         ),
     }
+}
+
+/// Refuses a request after its body: a connection with unread bytes could not be used again.
+async fn refuse_unread(refusal: &Refusal, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    // A body that breaks off takes its connection with it.
+    drop(collect(request, 0).await);
+    refuse(refusal)
 }
 
 fn too_large() -> Response<Full<Bytes>> {

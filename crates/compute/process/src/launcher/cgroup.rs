@@ -311,7 +311,7 @@ fn remove_folder(folder: &Path) {
     }
     for line in fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default().lines() {
         if let Some(pid) = line.parse().ok().and_then(rustix::process::Pid::from_raw) {
-            drop(rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
     drop(fs::write(folder.join("cgroup.freeze"), "0"));

@@ -22,7 +22,7 @@ use rustix::{
 use super::{
     cgroup::Group,
     seccomp,
-    shell::{self, At, Failure, Ids, Shell},
+    shell::{self, At, Failure, Ids, Shell, Spaces},
     tmpdisk::{self, Disks},
     walls::{self, Expected, INSIDE_GID, INSIDE_UID},
 };
@@ -71,25 +71,76 @@ pub(crate) fn enter(
     let luggage = pack(ground, entry, descriptors)?;
     let (ours, theirs) = protocol::pair().at("socket")?;
     protocol::limit_wait(&ours, WAIT).at("socket")?;
-    let into = rustix::thread::move_into_thread_name_spaces;
-    into(ground.shell.init_fd.as_fd(), ThreadNameSpaceType::PROCESS_ID).at("pid namespace")?;
-    let forked = sys::fork();
-    if let Ok(None) = forked {
-        drop(ours);
-        become_function(ground, luggage, &theirs);
-    }
-    let back = rustix::thread::move_into_link_name_space(ground.own_pids.as_fd(), None);
+    let child = match &ground.shell.spaces {
+        None => fork_directly(ground, &luggage, &theirs)?,
+        Some(spaces) => fork_twice(ground, spaces, &luggage, &ours, &theirs)?,
+    };
     drop((theirs, luggage));
-    let child = forked.at("fork")?.ok_or(Failure { stage: "fork".to_owned(), errno: 0 })?;
-    let run = back.at("own pid namespace").and_then(|()| supervise(&ours, child, &ground.expected));
-    match run {
+    match supervise(&ours, child, &ground.expected) {
         Ok(walls) => Ok((child, walls)),
         Err(failure) => {
-            drop(rustix::process::kill_process(child, rustix::process::Signal::KILL));
-            drop(rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()));
+            let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+            let _ = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
             Err(failure)
         }
     }
+}
+
+/// The launcher steps into the shell's pid namespace for its children, forks, and steps back.
+fn fork_directly(ground: &Ground<'_>, luggage: &Luggage, theirs: &OwnedFd) -> Result<Pid, Failure> {
+    rustix::thread::move_into_thread_name_spaces(ground.shell.init_fd.as_fd(), ThreadNameSpaceType::PROCESS_ID)
+        .at("pid namespace")?;
+    let forked = sys::fork();
+    if let Ok(None) = forked {
+        become_function(ground, luggage, theirs);
+    }
+    let back = rustix::thread::move_into_link_name_space(ground.own_pids.as_fd(), None);
+    let child = forked.at("fork")?.ok_or(Failure { stage: "fork".to_owned(), errno: 0 })?;
+    if let Err(failure) = back.at("own pid namespace") {
+        let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+        return Err(failure);
+    }
+    Ok(child)
+}
+
+/// An ordinary user may not step back into the host's pid namespace: a middle process steps in, forks and ends, and the
+/// launcher, being subreaper, inherits the child.
+fn fork_twice(
+    ground: &Ground<'_>,
+    spaces: &Spaces,
+    luggage: &Luggage,
+    ours: &OwnedFd,
+    theirs: &OwnedFd,
+) -> Result<Pid, Failure> {
+    let Some(middle) = sys::fork().at("fork")? else {
+        let forked = rustix::thread::move_into_link_name_space(spaces.pid.as_fd(), None)
+            .at("pid namespace")
+            .and_then(|()| sys::fork().at("fork"));
+        let report = match forked {
+            Ok(Some(child)) => Report::Forked { pid: child.as_raw_nonzero().get() },
+            Ok(None) => {
+                // Until the middle process is gone it is the parent, and its end would be this one's.
+                if !matches!(protocol::receive::<()>(theirs.as_fd()), Ok(Some(_))) {
+                    sys::exit_now(1);
+                }
+                become_function(ground, luggage, theirs)
+            }
+            Err(Failure { stage, errno }) => Report::Failed { stage, errno },
+        };
+        let _ = protocol::send(theirs.as_fd(), &report, &[]);
+        sys::exit_now(0)
+    };
+    let report = protocol::receive::<Report>(ours.as_fd()).at("fork");
+    let _ = rustix::process::waitpid(Some(middle), rustix::process::WaitOptions::empty());
+    let child = match report? {
+        Some((Report::Forked { pid }, _)) => {
+            Pid::from_raw(pid).ok_or(Failure { stage: "fork".to_owned(), errno: 0 })?
+        }
+        Some((Report::Failed { stage, errno }, _)) => return Err(Failure { stage, errno }),
+        _ => return Err(Failure { stage: "the middle process ended".to_owned(), errno: 0 }),
+    };
+    protocol::send(ours.as_fd(), &(), &[]).at("fork")?;
+    Ok(child)
 }
 
 /// Waits for the walls, looks at them, lets the program run, and waits until it does.
@@ -98,6 +149,7 @@ fn supervise(ours: &OwnedFd, child: Pid, expected: &Expected) -> Result<Vec<Foun
         |received: io::Result<Option<(Report, Vec<OwnedFd>)>>, at: &str| received.at(at).map(|r| r.map(|r| r.0));
     match report(protocol::receive(ours.as_fd()), "entering")? {
         Some(Report::Walled) => {}
+        Some(Report::Forked { .. }) => return Err(confused()),
         Some(Report::Failed { stage, errno }) => return Err(Failure { stage, errno }),
         None => return Err(Failure { stage: "the entering process ended".to_owned(), errno: 0 }),
     }
@@ -107,8 +159,12 @@ fn supervise(ours: &OwnedFd, child: Pid, expected: &Expected) -> Result<Vec<Foun
     match report(protocol::receive(ours.as_fd()), "exec")? {
         None => Ok(walls),
         Some(Report::Failed { stage, errno }) => Err(Failure { stage, errno }),
-        Some(Report::Walled) => Err(Failure { stage: "the entering process is confused".to_owned(), errno: 0 }),
+        Some(Report::Walled | Report::Forked { .. }) => Err(confused()),
     }
+}
+
+fn confused() -> Failure {
+    Failure { stage: "the entering process is confused".to_owned(), errno: 0 }
 }
 
 /// From the child.
@@ -122,6 +178,12 @@ enum Report {
         stage: String,
         #[n(1)]
         errno: i32,
+    },
+    /// From a middle process: the child's pid as the launcher sees it.
+    #[n(2)]
+    Forked {
+        #[n(0)]
+        pid: i32,
     },
 }
 
@@ -173,10 +235,10 @@ fn overlay(layers: &[String]) -> io::Result<OwnedFd> {
 }
 
 /// The child's whole life until it is the function.
-fn become_function(ground: &Ground<'_>, luggage: Luggage, theirs: &OwnedFd) -> ! {
-    let failure = match wall_in(ground, &luggage, theirs) {
+fn become_function(ground: &Ground<'_>, luggage: &Luggage, theirs: &OwnedFd) -> ! {
+    let failure = match wall_in(ground, luggage, theirs) {
         Err(failure) => failure,
-        Ok(report) => run(&luggage, &report),
+        Ok(report) => run(luggage, &report),
     };
     drop(protocol::send(theirs.as_fd(), &Report::Failed { stage: failure.stage, errno: failure.errno }, &[]));
     sys::exit_now(1)
@@ -187,13 +249,7 @@ fn wall_in(ground: &Ground<'_>, luggage: &Luggage, theirs: &OwnedFd) -> Result<O
         rustix::io::write(door, b"0").at("cgroup")?;
     }
     sys::fresh_session_keyring().at("session keyring")?;
-    let spaces = ThreadNameSpaceType::USER
-        | ThreadNameSpaceType::MOUNT
-        | ThreadNameSpaceType::NETWORK
-        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
-        | ThreadNameSpaceType::CONTROL_GROUP;
-    rustix::thread::move_into_thread_name_spaces(ground.shell.init_fd.as_fd(), spaces).at("namespaces")?;
+    join(ground.shell).at("namespaces")?;
     for (tree, target) in &luggage.trees {
         shell::attach(tree.as_fd(), target).at(target)?;
     }
@@ -206,7 +262,10 @@ fn wall_in(ground: &Ground<'_>, luggage: &Luggage, theirs: &OwnedFd) -> Result<O
         rustix::thread::set_thread_res_uid(uid, uid, uid).at("uid")?;
     }
     walls::die_with_parent().at("death signal")?;
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at("dumpable")?;
+    if luggage.own {
+        // Without ids of its own the launcher could not look at the walls of a process that is closed; exec opens it anyway.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at("dumpable")?;
+    }
     walls::set_resource_limits(luggage.processes_max).at("resource limits")?;
     rustix::process::chdir("/var/task").at("working directory")?;
     walls::drop_capabilities().at("capabilities")?;
@@ -222,6 +281,23 @@ fn wall_in(ground: &Ground<'_>, luggage: &Luggage, theirs: &OwnedFd) -> Result<O
     sys::default_signals();
     sys::install_filter(&luggage.filter).at("seccomp")?;
     Ok(report)
+}
+
+/// Joins every namespace of the shell but the one for process ids.
+fn join(shell: &Shell) -> io::Result<()> {
+    if let Some(spaces) = &shell.spaces {
+        for space in &spaces.others {
+            rustix::thread::move_into_link_name_space(space.as_fd(), None)?;
+        }
+        return Ok(());
+    }
+    let spaces = ThreadNameSpaceType::USER
+        | ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::CONTROL_GROUP;
+    Ok(rustix::thread::move_into_thread_name_spaces(shell.init_fd.as_fd(), spaces)?)
 }
 
 /// Waits for the launcher's word, then replaces the process; returns only the failure.

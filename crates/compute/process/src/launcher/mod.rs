@@ -44,7 +44,7 @@ pub(crate) fn run() -> ! {
 
 fn serve() -> io::Result<()> {
     // A session of its own: Ctrl-C on the server's terminal is the server's to handle.
-    drop(rustix::process::setsid());
+    let _ = rustix::process::setsid();
     rustix::thread::set_name(c"pileus-launcher")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
@@ -351,7 +351,7 @@ impl Launcher {
             if self.dying.is_empty() {
                 break;
             }
-            drop(rustix::event::poll(&mut [], Some(&RETRY)));
+            let _ = rustix::event::poll(&mut [], Some(&RETRY));
         }
         self.hierarchies.remove();
     }
@@ -361,7 +361,7 @@ impl Room {
     /// Kills the init and with it, by the kernel's hand, everything in its pid namespace; then lets frozen processes die.
     fn kill(&self) {
         // Fails only when it is gone already.
-        drop(rustix::process::pidfd_send_signal(&self.shell.init_fd, Signal::KILL));
+        let _ = rustix::process::pidfd_send_signal(&self.shell.init_fd, Signal::KILL);
         self.group.kill();
     }
 

@@ -82,6 +82,24 @@ pub(crate) struct Shell {
     pub(crate) _control: OwnedFd,
     /// Runtime API and AWS endpoint.
     pub(crate) listeners: Vec<OwnedFd>,
+    /// Its namespaces, one by one, for a launcher that may not look into its init any more; root joins by pidfd.
+    pub(crate) spaces: Option<Spaces>,
+}
+
+/// The namespaces of a shell as descriptors.
+pub(crate) struct Spaces {
+    pub(crate) pid: OwnedFd,
+    /// In the order of joining: the user namespace gives the right to join the others.
+    pub(crate) others: Vec<OwnedFd>,
+}
+
+impl Spaces {
+    fn open(init: Pid) -> io::Result<Self> {
+        let pid = init.as_raw_nonzero().get();
+        let open = |name: &str| -> io::Result<OwnedFd> { Ok(fs::File::open(format!("/proc/{pid}/ns/{name}"))?.into()) };
+        let others = ["user", "mnt", "net", "ipc", "uts", "cgroup"].into_iter().map(open).collect::<io::Result<_>>()?;
+        Ok(Self { pid: open("pid")?, others })
+    }
 }
 
 /// Makes a shell whose init lives in `group`.
@@ -106,16 +124,21 @@ pub(crate) fn make(ids: Ids, group: &Group, runtime: &Path) -> Result<Shell, Fai
     let made = admit(init, ids, group).and_then(|()| {
         protocol::send(ours.as_fd(), &(), &[]).at("init")?;
         match protocol::receive::<Reply>(ours.as_fd()).at("init")? {
-            Some((Reply::ShellReady { .. }, listeners)) if listeners.len() == 2 => Ok(listeners),
+            Some((Reply::ShellReady { .. }, listeners)) if listeners.len() == 2 => {
+                let spaces = if ids.own() { None } else { Some(Spaces::open(init).at("namespaces")?) };
+                // The init waits for this before it closes itself to everyone.
+                protocol::send(ours.as_fd(), &(), &[]).at("init")?;
+                Ok((listeners, spaces))
+            }
             Some((Reply::Failed { stage, errno, .. }, _)) => Err(Failure { stage, errno }),
             _ => Err(Failure { stage: "init ended".to_owned(), errno: 0 }),
         }
     });
     match made {
-        Ok(listeners) => Ok(Shell { init, init_fd, _control: ours, listeners }),
+        Ok((listeners, spaces)) => Ok(Shell { init, init_fd, _control: ours, listeners, spaces }),
         Err(failure) => {
-            drop(rustix::process::pidfd_send_signal(&init_fd, rustix::process::Signal::KILL));
-            drop(rustix::process::waitpid(Some(init), rustix::process::WaitOptions::empty()));
+            let _ = rustix::process::pidfd_send_signal(&init_fd, rustix::process::Signal::KILL);
+            let _ = rustix::process::waitpid(Some(init), rustix::process::WaitOptions::empty());
             Err(failure)
         }
     }
@@ -218,7 +241,7 @@ pub(crate) fn attach(tree: BorrowedFd<'_>, target: &str) -> io::Result<()> {
 
 /// The init's whole life.
 fn become_init(control: &OwnedFd, parts: &Parts, ids: Ids) -> ! {
-    // The first packet says that ids and groups are in place.
+    // The first packet says that ids and groups are in place, the second that the launcher has seen the namespaces.
     let admitted = matches!(protocol::receive::<()>(control.as_fd()), Ok(Some(_)));
     if !admitted {
         sys::exit_now(1);
@@ -227,7 +250,9 @@ fn become_init(control: &OwnedFd, parts: &Parts, ids: Ids) -> ! {
         Ok(listeners) => {
             let listeners = [listeners[0].as_fd(), listeners[1].as_fd()];
             let ready = Reply::ShellReady { id: 0, micros: 0 };
-            if protocol::send(control.as_fd(), &ready, &listeners).is_err() {
+            let heard = protocol::send(control.as_fd(), &ready, &listeners)
+                .and_then(|()| protocol::receive::<()>(control.as_fd()));
+            if !matches!(heard, Ok(Some(_))) {
                 sys::exit_now(1);
             }
         }

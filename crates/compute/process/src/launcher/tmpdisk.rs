@@ -80,7 +80,7 @@ impl Disks {
         let root =
             rustix::fs::openat(&mount, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         // Absent when mkfs did not make it.
-        drop(rustix::fs::unlinkat(&root, "lost+found", AtFlags::REMOVEDIR));
+        let _ = rustix::fs::unlinkat(&root, "lost+found", AtFlags::REMOVEDIR);
         rustix::fs::fchown(&root, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         rustix::fs::fchmod(&root, Mode::from_raw_mode(0o700))?;
         Ok(mount)
@@ -159,13 +159,8 @@ fn attach(image: &File) -> io::Result<(File, String)> {
         if !Path::new(&path).exists() {
             // Without a device daemon nobody makes the node of a new device.
             let device = rustix::fs::makedev(7, number);
-            drop(rustix::fs::mknodat(
-                CWD,
-                &path,
-                rustix::fs::FileType::BlockDevice,
-                Mode::from_raw_mode(0o600),
-                device,
-            ));
+            let _ =
+                rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::BlockDevice, Mode::from_raw_mode(0o600), device);
         }
         let device = File::options().read(true).write(true).open(&path)?;
         match sys::configure_loop_device(device.as_fd(), image.as_fd()) {

@@ -318,7 +318,7 @@ fn json_logging_makes_records() {
     let code =
         "import logging\ndef handler(event, context):\n    logging.getLogger().warning('hm %s', 1, extra={'k': 'v'})\n";
     block_on(async {
-        let (mut spec, mut lines) = bench().function("python3.12", "app.py", code);
+        let (mut spec, mut lines) = bench().function("python3.11", "app.py", code);
         spec.logging.format = LogFormat::Json;
         success(&bench().once(spec, "{}").await);
         let record: Value = serde_json::from_str(&texts(&mut lines)[0]).unwrap();
