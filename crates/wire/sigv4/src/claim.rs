@@ -70,7 +70,7 @@ impl<'a> Claim<'a> {
     /// [`SignatureError::Missing`] when there is none; otherwise what is wrong with its form.
     pub fn read(request: &Request<'a>) -> Result<Self, SignatureError> {
         let mut headers = request.headers.get_all(AUTHORIZATION).iter();
-        let presigned = request.query.contains("X-Amz-Algorithm=");
+        let presigned = pairs_of(request.query).any(|(name, _)| name == "X-Amz-Algorithm");
         match (headers.next(), headers.next()) {
             (Some(_), _) if presigned => Err(SignatureError::TwoSignatures),
             (Some(_), Some(_)) => Err(SignatureError::Incomplete("Found more than one Authorization header.".into())),
