@@ -146,17 +146,23 @@ impl Claim<'_> {
             }
             Placement::Query { expires: None } | Placement::Header => (skew, SignatureError::Skewed),
         };
-        let (signed_at, now_text) = (self.signed_at.to_basic(), now.to_basic());
+        let (signed_at, now_text) = (|| self.signed_at.to_basic(), || now.to_basic());
         if self.signed_at + allowed < now {
-            let (limit, allowed) = ((now - allowed).to_basic(), span(allowed));
             return Err(over(format!(
-                "Signature expired: {signed_at} is now earlier than {limit} ({now_text} - {allowed})"
+                "Signature expired: {} is now earlier than {} ({} - {})",
+                signed_at(),
+                (now - allowed).to_basic(),
+                now_text(),
+                span(allowed)
             )));
         }
         if now + skew < self.signed_at {
-            let (limit, skew) = ((now + skew).to_basic(), span(skew));
             return Err(SignatureError::Skewed(format!(
-                "Signature not yet current: {signed_at} is still later than {limit} ({now_text} + {skew})"
+                "Signature not yet current: {} is still later than {} ({} + {})",
+                signed_at(),
+                (now + skew).to_basic(),
+                now_text(),
+                span(skew)
             )));
         }
         Ok(())
