@@ -91,6 +91,32 @@ def compile_time(package, cwd, features, *profile):
     return best
 
 
+def instructions(path, what):
+    """Instructions of one round: the difference between few and many, counted by valgrind."""
+    def count(rounds):
+        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", path, str(rounds), what]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+        return int(re.search(r"Collected : (\d+)", said).group(1))
+
+    return (count(1100) - count(100)) / 1000
+
+
+def by_crate(path):
+    """KiB of code and constants, by where they come from."""
+    found = {}
+    for line in subprocess.run(["nm", "-S", "-C", path], capture_output=True, text=True, check=True).stdout.splitlines():
+        parts = line.split(None, 3)
+        if len(parts) == 4 and parts[2] in "tTrRdD":
+            name = parts[3]
+            owner = "other"
+            if "regex" in name or "aho_corasick" in name:
+                owner = "regex"
+            elif any(crate in name for crate in ("wire_", "serde_json", "model_", "derived")):
+                owner = "shapes and codec"
+            found[owner] = found.get(owner, 0) + int(parts[1], 16) / 1024
+    return found
+
+
 def main():
     for service in ("lambda", "sqs"):
         derived(service)
@@ -101,23 +127,26 @@ def main():
             schema = compile_time(f"model-{service}", HERE.parents[1], [], *profile)
             derive = compile_time("derived", HERE, ["--features", service], *profile)
             rows.append((f"compile {service}, {name}, s", schema, derive))
-    sizes, speeds = {}, {}
+    sizes, speeds, counts = {}, {}, {}
     for side in ("schema", "derived"):
         cargo("build", "--release", "-p", "speed", "--features", side)
         path = TARGET / "release" / "speed"
-        text = subprocess.run(["size", "-A", path], capture_output=True, text=True, check=True).stdout
-        sections = dict(line.split()[:2] for line in text.splitlines() if line.startswith("."))
-        sizes[side] = [int(sections[key]) / 1024 for key in (".text", ".rodata")] + [path.stat().st_size / 1024]
+        sizes[side] = by_crate(path)
+        for operation in ("CreateFunction", "SendMessageBatch"):
+            for what in ("read", "write", "validate"):
+                counts[side, operation, what] = instructions(path, f"{what}-{operation}")
         output = subprocess.run([path, "20000"], capture_output=True, text=True, check=True).stdout
         speeds[side] = {line.split()[0]: [float(x) for x in line.split()[1:]] for line in output.splitlines()}
-    for index, name in enumerate((".text", ".rodata", "file")):
-        rows.append((f"{name} of a program with all operations of both, KiB", *(sizes[s][index] for s in ("schema", "derived"))))
+    for owner in ("shapes and codec", "regex"):
+        rows.append((f"size of {owner}, KiB", *(sizes[s].get(owner, 0) for s in ("schema", "derived"))))
     for operation, (size, *_) in speeds["schema"].items():
         for index, name in enumerate(("read", "write", "validate"), 1):
-            rows.append((f"{name} {operation} ({size:.0f} bytes), ns", *(speeds[s][operation][index] for s in ("schema", "derived"))))
+            label = f"{name} {operation} ({size:.0f} bytes)"
+            rows.append((label + ", instructions", *(counts[s, operation, name] for s in ("schema", "derived"))))
+            rows.append((label + ", ns", *(speeds[s][operation][index] for s in ("schema", "derived"))))
     print("| | schema | derived | ratio |\n|---|---|---|---|")
     for what, schema, derive in rows:
-        ratio = f"{schema / derive:.2f}" if derive else "-"
+        ratio = f"{schema / derive:.2f}" if derive > 50 or "compile" in what else "-"
         print(f"| {what} | {schema:.4g} | {derive:.4g} | {ratio} |")
 
 

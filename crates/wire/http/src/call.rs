@@ -82,10 +82,10 @@ pub fn read<M: Model>(route: &Route, parts: &Parts, body: Bytes) -> Result<Call<
 #[must_use]
 pub fn too_large<M: Model>(route: &Route) -> M::Error {
     let max = route.body_bytes_max();
-    let message = match route.operation() {
-        Some(operation) => {
-            format!("Request must be smaller than {max} bytes for the {} operation", operation.name)
-        }
+    // AWS names the operation as its IAM action does: Invoke is InvokeFunction.
+    let action = route.operation().and_then(|operation| operation.action.split(':').next_back());
+    let message = match action {
+        Some(action) => format!("Request must be smaller than {max} bytes for the {action} operation"),
         None => format!("Request must be smaller than {max} bytes"),
     };
     M::Error::by_role(Role::TooLarge, message)

@@ -1,6 +1,8 @@
 //! From a shape to JSON. Guarantee: absent members are left out; instants are seconds since 1970, blobs base64, numbers
 //! that JSON lacks are texts; the output is one line.
 
+use std::io::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use wire_schema::{Kind, Location, Schema, Shape, TimestampFormat, Value};
 
@@ -56,7 +58,8 @@ fn structure(out: &mut Vec<u8>, shape: &dyn Shape, which: Members, r#type: Optio
 fn write(out: &mut Vec<u8>, schema: &'static Schema, value: Value<'_>, format: Option<TimestampFormat>) {
     match value {
         Value::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-        Value::Integer(value) => out.extend_from_slice(value.to_string().as_bytes()),
+        // Writing into memory cannot fail.
+        Value::Integer(value) => drop(write!(out, "{value}")),
         Value::Float(value) => number(out, f64::from(value), || serde_json::to_vec(&value)),
         Value::Double(value) => number(out, value, || serde_json::to_vec(&value)),
         Value::String(value) => text(out, value),
@@ -127,28 +130,36 @@ fn number(out: &mut Vec<u8>, value: f64, finite: impl Fn() -> serde_json::Result
     }
 }
 
-/// A JSON string; only quotes, backslashes and control characters are escaped.
-fn text(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    let mut plain = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        let escape: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0x00..=0x1f | 0x7f => b"",
-            _ => continue,
-        };
-        out.extend_from_slice(&text.as_bytes()[plain..index]);
-        if escape.is_empty() {
-            out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
-        } else {
-            out.extend_from_slice(escape);
-        }
-        plain = index + 1;
+/// Which bytes stand for themselves in a JSON string: all but quotes, backslashes and control characters.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        plain[byte] = false;
+        byte += 1;
     }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
+    plain[0x7f] = false;
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain
+};
+
+/// A JSON string.
+fn text(out: &mut Vec<u8>, text: &str) {
+    let mut rest = text.as_bytes();
+    out.push(b'"');
+    while let Some(index) = rest.iter().position(|byte| !PLAIN[usize::from(*byte)]) {
+        out.extend_from_slice(&rest[..index]);
+        match rest[index] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            byte => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        }
+        rest = &rest[index + 1..];
+    }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }

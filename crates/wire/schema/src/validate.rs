@@ -105,7 +105,7 @@ impl Walk<'_> {
                     self.path.pop();
                 }
             }
-            (Kind::Map { value: schema, .. }, Value::Map(map)) if !is_simple(schema) => {
+            (Kind::Map { value: schema, .. }, Value::Map(map)) if !is_simple(schema) && !map.is_empty() => {
                 for (key, value) in map.entries() {
                     self.path.push(Step::Key(key.to_owned()));
                     self.item(schema, value);

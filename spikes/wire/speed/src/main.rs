@@ -1,5 +1,5 @@
 //! Reads and writes documents of every operation (so that all code is linked), then times four of them.
-//! Arguments: rounds; 0 only links.
+//! Arguments: rounds (0 only links), and one measurement alone, such as `read-CreateFunction`.
 
 use std::time::Instant;
 
@@ -7,20 +7,28 @@ const CREATE: &str = include_str!("create-function.json");
 const BATCH: &str = include_str!("send-message-batch.json");
 
 fn main() {
-    let rounds: u32 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let arguments: Vec<String> = std::env::args().collect();
+    let rounds: u32 = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let only = arguments.get(2).map(String::as_str);
     let mut total = 0;
     side::every(&mut total);
-    if rounds > 0 {
-        for (name, document) in [("CreateFunction", CREATE), ("SendMessageBatch", BATCH)] {
-            // The best of seven: the machine has other work to do.
-            let (mut read, mut write, mut check) = (f64::MAX, f64::MAX, f64::MAX);
-            for _ in 0..7 {
+    for (name, document) in [("CreateFunction", CREATE), ("SendMessageBatch", BATCH)] {
+        // The best of seven: the machine has other work to do.
+        let times = if rounds > 0 && only.is_none() { 7 } else { 1 };
+        let (mut read, mut write, mut check) = (f64::MAX, f64::MAX, f64::MAX);
+        let wanted = |what: &str| only.is_none_or(|only| only == format!("{what}-{name}"));
+        for _ in 0..times {
+            if wanted("read") {
                 read = read.min(time(rounds, || side::read(name, document.as_bytes())));
+            }
+            if wanted("write") {
                 write = write.min(side::time_write(rounds, name, document.as_bytes()));
+            }
+            if wanted("validate") {
                 check = check.min(side::time_check(rounds, name, document.as_bytes()));
             }
-            println!("{name} {} {read:.0} {write:.0} {check:.0}", document.len());
         }
+        println!("{name} {} {read:.0} {write:.0} {check:.0}", document.len());
     }
     std::process::exit(i32::from(total == usize::MAX));
 }
