@@ -21,7 +21,6 @@ pub mod archive;
 pub mod configuration;
 pub mod events;
 pub mod function;
-pub mod logs;
 pub mod names;
 pub mod permission;
 pub mod report;
@@ -45,7 +44,7 @@ use bytes::Bytes;
 use compute_api::{Egress, FunctionHost, IsolationLevel};
 use compute_scheduler::{Limits as SchedulerLimits, Scheduler, Snapshot};
 use services_kernel::{PageTokens, keep_reconciling};
-use services_ports::RoleCredentials;
+use services_ports::{LogSink, RoleCredentials};
 use store_api::Store;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -58,21 +57,20 @@ use crate::{
         routes::Routes,
         runner::Runner,
     },
-    logs::LogLines,
     packages::Packages,
     tasks::{Settle, Sweep},
     url::UrlBase,
 };
 
 /// The service. Cheap to clone.
-pub struct Lambda<H: FunctionHost, L: LogLines>(Arc<Shared<H, L>>);
+pub struct Lambda<H: FunctionHost, L: LogSink>(Arc<Shared<H, L>>);
 
-struct Shared<H: FunctionHost, L: LogLines> {
+struct Shared<H: FunctionHost, L: LogSink> {
     control: Arc<Control>,
     runner: Arc<Runner<H, L>>,
 }
 
-impl<H: FunctionHost, L: LogLines> Clone for Lambda<H, L> {
+impl<H: FunctionHost, L: LogSink> Clone for Lambda<H, L> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -128,13 +126,14 @@ impl Default for Settings {
     }
 }
 
-impl<H: FunctionHost, L: LogLines> Lambda<H, L> {
+impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     /// The service over its parts. Call it inside the runtime: the scheduler starts a task.
     pub fn new(parts: Parts<H, L>) -> Self {
         let Parts { store, env, host, scheduler, code, tokens, credentials, logs, settings } = parts;
         let packages = Packages::new(store.clone(), code, settings.packages);
         let ground = Arc::new(Ground {
             env: env.clone(),
+            store: store.clone(),
             packages: packages.clone(),
             credentials,
             logs: Arc::new(logs),

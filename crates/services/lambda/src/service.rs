@@ -5,7 +5,9 @@ use model_lambda::*;
 use services_kernel::Cx;
 use store_api::Tx;
 
-use crate::{Lambda, logs::LogLines};
+use services_ports::LogSink;
+
+use crate::Lambda;
 
 macro_rules! control {
     ($($operation:ident: $input:ident => $output:ty;)*) => {
@@ -15,7 +17,7 @@ macro_rules! control {
     };
 }
 
-impl<H: FunctionHost, L: LogLines> model_lambda::Lambda<Cx, Tx> for Lambda<H, L> {
+impl<H: FunctionHost, L: LogSink> model_lambda::Lambda<Cx, Tx> for Lambda<H, L> {
     async fn create_function(&self, cx: &Cx, input: CreateFunctionRequest) -> Result<FunctionConfiguration, Error> {
         self.0.control.create_function(cx, input).await
     }

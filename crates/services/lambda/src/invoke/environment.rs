@@ -6,7 +6,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use base_env::Env;
-use base_types::{Arn, Fault};
+use base_types::{Arn, Fault, FaultKind};
 use bytes::Bytes;
 use compute_api::{
     Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, FunctionHost, HostReport,
@@ -14,12 +14,13 @@ use compute_api::{
     OutputLine, OutputLines, OutputSink, RuntimeListing, SeccompProfile, StartError, output,
 };
 use compute_scheduler::Blueprint;
-use services_ports::RoleCredentials;
+use services_kernel::Cx;
+use services_ports::{LogAppendError, LogLine, LogSink, LogTarget, RoleCredentials};
+use store_api::Store;
 
 use crate::{
     configuration::Configuration,
     describe::runtime_version_arn,
-    logs::{LogLines, LogPlace},
     names::{function_arn, qualified_arn},
     packages::Packages,
     report,
@@ -34,6 +35,7 @@ const LINES_PER_BATCH: usize = 256;
 /// What all environments have in common.
 pub(crate) struct Ground<L> {
     pub(crate) env: Env,
+    pub(crate) store: Store,
     pub(crate) packages: Packages,
     pub(crate) credentials: Arc<dyn RoleCredentials>,
     pub(crate) logs: Arc<L>,
@@ -53,7 +55,7 @@ pub(crate) struct Plan<L> {
     pub(crate) configuration: Configuration,
 }
 
-impl<L: LogLines> Blueprint for Plan<L> {
+impl<L: LogSink> Blueprint for Plan<L> {
     async fn prepare(&self) -> Result<EnvironmentSpec, StartError> {
         let ground = &self.ground;
         let code = ground.packages.ensure(&self.digest).await?;
@@ -63,13 +65,9 @@ impl<L: LogLines> Blueprint for Plan<L> {
         let issued = ground.credentials.issue(self.place.account, &role, &self.function, CREDENTIALS_LIFETIME);
         let stream = self.log_stream();
         let (sink, lines) = output::channel(ground.output_bytes_max);
-        let log_place = LogPlace {
-            account: self.place.account,
-            region: self.place.region.clone(),
-            group: configuration.logging.group.clone(),
-            stream: stream.clone(),
-        };
-        tokio::spawn(forward(lines, Arc::clone(&ground.logs), log_place));
+        let stream_of =
+            Stream { place: self.place.clone(), group: configuration.logging.group.clone(), stream: stream.clone() };
+        tokio::spawn(forward(lines, Arc::clone(&self.ground), stream_of));
         Ok(EnvironmentSpec {
             account: self.place.account,
             region: self.place.region.clone(),
@@ -124,8 +122,19 @@ impl<L> Plan<L> {
     }
 }
 
-/// Hands an environment's lines over to the logs until every sink is gone.
-async fn forward<L: LogLines>(mut lines: OutputLines, logs: Arc<L>, place: LogPlace) {
+/// Where an environment's lines go.
+#[derive(Clone)]
+struct Stream {
+    place: Place,
+    group: String,
+    stream: String,
+}
+
+/// Hands an environment's lines over to the logs until every sink is gone. The group and the stream are made with the
+/// first line, and again when somebody deleted them. A function does not fail because of its logs: lines that cannot be
+/// kept are told in the server's own log.
+async fn forward<L: LogSink>(mut lines: OutputLines, ground: Arc<Ground<L>>, stream: Stream) {
+    let mut target = None;
     while let Some(first) = lines.next().await {
         let mut batch = vec![first];
         while batch.len() < LINES_PER_BATCH
@@ -133,8 +142,41 @@ async fn forward<L: LogLines>(mut lines: OutputLines, logs: Arc<L>, place: LogPl
         {
             batch.push(next);
         }
-        logs.append(&place, batch).await;
+        // The bytes are copied: a line may be a slice of a large buffer.
+        let batch: Vec<LogLine> = batch
+            .into_iter()
+            .map(|line| LogLine { timestamp: line.at, text: Bytes::copy_from_slice(&line.text) })
+            .collect();
+        if let Err(fault) = append(&ground, &stream, &mut target, batch).await {
+            tracing::error!(group = stream.group, stream = stream.stream, ?fault, "lines of a function were lost");
+        }
     }
+}
+
+async fn append<L: LogSink>(
+    ground: &Ground<L>,
+    stream: &Stream,
+    target: &mut Option<LogTarget>,
+    lines: Vec<LogLine>,
+) -> Result<(), Fault> {
+    for _ in 0..2 {
+        let known = match *target {
+            Some(known) => known,
+            None => *target.insert(ensure(ground, stream).await?),
+        };
+        match ground.logs.append(&known, lines.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(LogAppendError::Gone) => *target = None,
+            Err(LogAppendError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new(FaultKind::Conflict, "append to a log stream: it is deleted again and again"))
+}
+
+async fn ensure<L: LogSink>(ground: &Ground<L>, stream: &Stream) -> Result<LogTarget, Fault> {
+    let (logs, stream) = (Arc::clone(&ground.logs), stream.clone());
+    let cx = Cx::internal(stream.place.account, stream.place.region.clone(), &ground.env.uuid());
+    ground.store.transact(move |tx| logs.ensure_stream(&cx, tx, &stream.group, &stream.stream)).await
 }
 
 /// Writes lines of the platform.

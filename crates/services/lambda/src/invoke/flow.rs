@@ -10,6 +10,7 @@ use model_lambda::{
     Error, InvocationRequest, InvocationResponse, InvocationType, InvokeAsyncRequest, InvokeAsyncResponse, LogType,
 };
 use services_kernel::Cx;
+use services_ports::LogSink;
 use wire_schema::ServiceError as _;
 
 use super::{
@@ -20,7 +21,6 @@ use crate::{
     Lambda,
     error::function_not_found,
     events::PAYLOAD_BYTES_MAX as EVENT_BYTES_MAX,
-    logs::LogLines,
     names::{self, FunctionName, FunctionRef, qualified_arn},
     report::json_problem,
     tables::Place,
@@ -29,7 +29,7 @@ use crate::{
 /// AWS's limit for the client context, in bytes of base64.
 const CLIENT_CONTEXT_BYTES_MAX: usize = 3583;
 
-impl<H: FunctionHost, L: LogLines> Lambda<H, L> {
+impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     pub(crate) async fn run_invoke(&self, cx: &Cx, input: InvocationRequest) -> Result<InvocationResponse, Error> {
         let kind = input.invocation_type.unwrap_or(InvocationType::RequestResponse);
         let payload = input.payload.filter(|payload| !payload.is_empty()).unwrap_or(Bytes::from_static(b"{}"));

@@ -5,14 +5,19 @@
 //! lease cannot write any more. Whoever gets the lease next gives back what its predecessor was running, so nothing waits
 //! for a time limit after a crash. The same request id goes with every attempt.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use base_types::{Fault, Timestamp};
+use base_types::{Fault, FaultKind, Timestamp};
 use bytes::Bytes;
 use compute_api::FunctionHost;
 use model_lambda::Error;
 use parking_lot::Mutex;
 use services_kernel::{Cx, Reconciler};
+use services_ports::LogSink;
 use store_api::{Direction, Key, Lease, Store, Tx};
 
 use super::{
@@ -23,7 +28,6 @@ use crate::{
     Lambda,
     error::throttled,
     events::{Attempt, EVENTS_BYTES_MAX, EVENTS_MAX, Event, Next, Payload},
-    logs::LogLines,
     names::{FunctionRef, Qualifier},
     ops::functions::{counter, signed},
     tables::{self, EVENT_PAYLOADS, EVENTS, EVENTS_DUE, EventTotal, Place},
@@ -42,7 +46,7 @@ const BATCH: usize = 64;
 /// How long to wait before what came of an attempt is written again.
 const WRITE_RETRY: Duration = Duration::from_secs(1);
 
-impl<H: FunctionHost, L: LogLines> Lambda<H, L> {
+impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     /// Accepts an event: it will be run, also after a crash.
     pub(crate) async fn enqueue(
         &self,
@@ -102,33 +106,36 @@ fn make_due(tx: &Tx, id: &str, due: Timestamp) -> Result<(), Fault> {
 }
 
 /// Runs event invocations.
-pub(crate) struct RunEvents<H: FunctionHost, L: LogLines> {
+pub(crate) struct RunEvents<H: FunctionHost, L: LogSink>(Arc<Worker<H, L>>);
+
+struct Worker<H: FunctionHost, L: LogSink> {
     lambda: Lambda<H, L>,
     store: Store,
     lease: tokio::sync::Mutex<Option<Lease>>,
-    running: Arc<Mutex<Running>>,
+    running: Mutex<Running>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Running {
-    total: usize,
+    /// The identifiers of the events that this process runs.
+    ids: HashSet<String>,
     of: HashMap<FunctionKey, usize>,
 }
 
 impl Running {
     /// Whether one more event of this function may run; counts it.
-    fn admit(&mut self, key: &FunctionKey) -> bool {
+    fn admit(&mut self, key: &FunctionKey, id: &str) -> bool {
         let of = self.of.entry(key.clone()).or_default();
         let admitted = *of < RUNNING_PER_FUNCTION_MAX;
         if admitted {
             *of += 1;
-            self.total += 1;
+            self.ids.insert(id.to_owned());
         }
         admitted
     }
 
-    fn leave(&mut self, key: &FunctionKey) {
-        self.total = self.total.saturating_sub(1);
+    fn leave(&mut self, key: &FunctionKey, id: &str) {
+        self.ids.remove(id);
         if let Some(of) = self.of.get_mut(key) {
             *of = of.saturating_sub(1);
             if *of == 0 {
@@ -138,12 +145,15 @@ impl Running {
     }
 }
 
-impl<H: FunctionHost, L: LogLines> RunEvents<H, L> {
+impl<H: FunctionHost, L: LogSink> RunEvents<H, L> {
     pub(crate) fn new(lambda: Lambda<H, L>) -> Self {
         let store = lambda.0.control.store.clone();
-        Self { lambda, store, lease: tokio::sync::Mutex::default(), running: Arc::default() }
+        let (lease, running) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self(Arc::new(Worker { lambda, store, lease, running }))
     }
+}
 
+impl<H: FunctionHost, L: LogSink> Worker<H, L> {
     /// The lease, held or renewed; `None` while another process has it.
     async fn hold(&self) -> Result<Option<Lease>, Fault> {
         let mut held = self.lease.lock().await;
@@ -159,11 +169,13 @@ impl<H: FunctionHost, L: LogLines> RunEvents<H, L> {
         Ok(held.clone())
     }
 
-    /// Makes due again what was running under an earlier lease.
+    /// Makes due again what was running under an earlier lease; what this process still runs (its lease ran out while the
+    /// machine slept, say) it goes on running under the new one.
     async fn give_back(&self, lease: &Lease) -> Result<(), Fault> {
+        let own = Arc::new(self.running.lock().ids.clone());
         let mut after: Option<Key> = None;
         loop {
-            let (lease, from) = (lease.clone(), after.clone());
+            let (lease, from, own) = (lease.clone(), after.clone(), Arc::clone(&own));
             after = self
                 .store
                 .transact(move |tx| {
@@ -172,7 +184,10 @@ impl<H: FunctionHost, L: LogLines> RunEvents<H, L> {
                     let range = from.as_ref().map_or(all.clone(), |key| all.after(key));
                     let page = EVENTS.scan(tx, &range, BATCH, Direction::Forward)?;
                     for (key, event) in &page {
-                        if event.running_under.is_some_and(|fence| fence != lease.fence()) {
+                        if own.contains(&event.request_id) {
+                            let event = Event { running_under: Some(lease.fence()), ..event.clone() };
+                            EVENTS.put(tx, key, &event)?;
+                        } else if event.running_under.is_some_and(|fence| fence != lease.fence()) {
                             let event = Event { running_under: None, due: tx.now(), ..event.clone() };
                             EVENTS.put(tx, key, &event)?;
                             make_due(tx, &event.request_id, event.due)?;
@@ -190,22 +205,19 @@ impl<H: FunctionHost, L: LogLines> RunEvents<H, L> {
     /// Takes what is due and may run; what has to wait for its turn is put off a little. Answers what was taken, and
     /// whether there may be more.
     async fn take(&self, lease: &Lease) -> Result<(Vec<Event>, bool), Fault> {
-        let room = RUNNING_MAX.saturating_sub(self.running.lock().total).min(BATCH);
+        let room = RUNNING_MAX.saturating_sub(self.running.lock().ids.len()).min(BATCH);
         if room == 0 {
             // The end of any of them wakes the reconciler.
             return Ok((Vec::new(), false));
         }
         // The body may be run again: it decides from this copy, and what it took is counted afterwards.
         let lease = lease.clone();
-        let before = {
-            let running = self.running.lock();
-            Running { total: running.total, of: running.of.clone() }
-        };
+        let before = self.running.lock().clone();
         let (taken, seen) = self
             .store
             .transact(move |tx| {
                 tx.require(&lease)?;
-                let mut running = Running { total: before.total, of: before.of.clone() };
+                let mut running = before.clone();
                 let later = tables::events_due().time(Timestamp::from_millis(tx.now().as_millis() + 1));
                 let due = tables::events_due().prefix().before(&later);
                 let entries = EVENTS_DUE.claim(tx, &due, room)?;
@@ -214,7 +226,7 @@ impl<H: FunctionHost, L: LogLines> RunEvents<H, L> {
                     let (_, id) = tables::read_event_due(entry)?;
                     tx.delete(entry)?;
                     let Some(mut event) = EVENTS.get(tx, &tables::event(&id))? else { continue };
-                    if running.admit(&function_of(&event)) {
+                    if running.admit(&function_of(&event), &id) {
                         event.running_under = Some(lease.fence());
                         taken.push(event.clone());
                     } else {
@@ -228,36 +240,46 @@ impl<H: FunctionHost, L: LogLines> RunEvents<H, L> {
             .await?;
         let mut running = self.running.lock();
         for event in &taken {
-            running.admit(&function_of(event));
+            running.admit(&function_of(event), &event.request_id);
         }
         Ok((taken, seen == room))
     }
 
-    fn start(&self, lease: &Lease, event: Event) {
-        let (lambda, store, lease) = (self.lambda.clone(), self.store.clone(), lease.clone());
-        let running = Arc::clone(&self.running);
-        tokio::spawn(async move {
-            let attempt = attempt(&lambda, &event).await;
-            let key = function_of(&event);
-            let env = &lambda.0.control.env;
-            let id: Arc<str> = Arc::from(event.request_id.as_str());
-            // What came of it must be written: until it is, the store may only be slow or full.
-            loop {
-                let (id, lease) = (Arc::clone(&id), lease.clone());
-                match store.transact(move |tx| finish(tx, &lease, &id, attempt)).await {
-                    Ok(()) => break,
-                    Err(fault) if fault.kind() == base_types::FaultKind::Conflict => {
-                        tracing::warn!(request_id = %event.request_id, ?fault, "the lease of the event queue was lost");
-                        break;
-                    }
-                    Err(fault) => {
-                        tracing::error!(request_id = %event.request_id, ?fault, "an attempt cannot be written");
-                        env.sleep(WRITE_RETRY).await;
-                    }
-                }
+    async fn run(&self, event: Event) {
+        let attempt = attempt(&self.lambda, &event).await;
+        if let Err(fault) = self.write(&event, attempt).await {
+            // Another process has the queue: it runs the event again.
+            tracing::warn!(request_id = %event.request_id, ?fault, "the lease of the event queue was lost");
+        }
+        self.running.lock().leave(&function_of(&event), &event.request_id);
+    }
+
+    /// Writes what came of an attempt, until it is written: the store may be slow or full, the lease may have to be
+    /// taken anew. An error when another process has the lease.
+    async fn write(&self, event: &Event, attempt: Attempt) -> Result<(), Fault> {
+        let id: Arc<str> = Arc::from(event.request_id.as_str());
+        let held = self.lease.lock().await.clone();
+        let mut lease = match held {
+            Some(lease) => lease,
+            None => self.hold().await?.ok_or_else(lost)?,
+        };
+        loop {
+            let (under, id) = (lease.clone(), Arc::clone(&id));
+            match self.store.transact(move |tx| finish(tx, &under, &id, attempt)).await {
+                Ok(()) => return Ok(()),
+                Err(fault) if fault.kind() == FaultKind::Conflict => match self.hold().await {
+                    Ok(Some(held)) => lease = held,
+                    Ok(None) => return Err(lost()),
+                    Err(fault) => self.pause(event, &fault).await,
+                },
+                Err(fault) => self.pause(event, &fault).await,
             }
-            running.lock().leave(&key);
-        });
+        }
+    }
+
+    async fn pause(&self, event: &Event, fault: &Fault) {
+        tracing::error!(request_id = %event.request_id, ?fault, "an attempt cannot be written yet");
+        self.lambda.0.control.env.sleep(WRITE_RETRY).await;
     }
 
     async fn next_due(&self) -> Result<Option<Duration>, Fault> {
@@ -271,7 +293,7 @@ impl<H: FunctionHost, L: LogLines> RunEvents<H, L> {
     }
 }
 
-impl<H: FunctionHost, L: LogLines> Reconciler for RunEvents<H, L> {
+impl<H: FunctionHost, L: LogSink> Reconciler for RunEvents<H, L> {
     const NAME: &'static str = "event invocations";
     /// The lease is renewed at least this often.
     const POLL: Duration = Duration::from_secs(10);
@@ -281,18 +303,25 @@ impl<H: FunctionHost, L: LogLines> Reconciler for RunEvents<H, L> {
     }
 
     async fn round(&self) -> Result<Option<Duration>, Fault> {
-        let Some(lease) = self.hold().await? else { return Ok(None) };
+        let worker = &self.0;
+        let Some(lease) = worker.hold().await? else { return Ok(None) };
         loop {
-            let (taken, more) = self.take(&lease).await?;
+            let (taken, more) = worker.take(&lease).await?;
             for event in taken {
-                self.start(&lease, event);
+                let worker = Arc::clone(worker);
+                tokio::spawn(async move { worker.run(event).await });
             }
             if !more {
                 break;
             }
         }
-        if self.running.lock().total >= RUNNING_MAX { Ok(None) } else { self.next_due().await }
+        let full = worker.running.lock().ids.len() >= RUNNING_MAX;
+        if full { Ok(None) } else { worker.next_due().await }
     }
+}
+
+fn lost() -> Fault {
+    Fault::new(FaultKind::Conflict, "write an attempt: another process has the queue")
 }
 
 fn function_of(event: &Event) -> FunctionKey {
@@ -301,7 +330,7 @@ fn function_of(event: &Event) -> FunctionKey {
 }
 
 /// Runs an event once.
-async fn attempt<H: FunctionHost, L: LogLines>(lambda: &Lambda<H, L>, event: &Event) -> Attempt {
+async fn attempt<H: FunctionHost, L: LogSink>(lambda: &Lambda<H, L>, event: &Event) -> Attempt {
     match try_attempt(lambda, event).await {
         Ok(attempt) => attempt,
         Err(fault) => {
@@ -311,7 +340,7 @@ async fn attempt<H: FunctionHost, L: LogLines>(lambda: &Lambda<H, L>, event: &Ev
     }
 }
 
-async fn try_attempt<H: FunctionHost, L: LogLines>(lambda: &Lambda<H, L>, event: &Event) -> Result<Attempt, Fault> {
+async fn try_attempt<H: FunctionHost, L: LogSink>(lambda: &Lambda<H, L>, event: &Event) -> Result<Attempt, Fault> {
     let qualifier = event.qualifier.as_deref().map(Qualifier::parse);
     let runner = &lambda.0.runner;
     let Some(route) = runner.route(&function_of(event), qualifier.as_ref()).await? else { return Ok(Attempt::Gone) };

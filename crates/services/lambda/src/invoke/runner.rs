@@ -8,6 +8,7 @@ use bytes::Bytes;
 use compute_api::{FunctionHost, Invocation, RuntimeListing, StartError};
 use compute_scheduler::{Refused, Scheduler};
 use model_lambda::Error;
+use services_ports::LogSink;
 
 use super::{
     environment::{Logged, Plan, say},
@@ -17,14 +18,13 @@ use crate::{
     control::{Change, Effects},
     error::throttled,
     function::{Alias, State},
-    logs::LogLines,
     names::Qualifier,
     report::{self, Answer, Report},
     tables::Place,
 };
 
 /// Runs invocations.
-pub(crate) struct Runner<H: FunctionHost, L: LogLines> {
+pub(crate) struct Runner<H: FunctionHost, L: LogSink> {
     pub(crate) env: Env,
     pub(crate) routes: Routes<L>,
     pub(crate) scheduler: Scheduler<Logged<H>, Plan<L>>,
@@ -80,7 +80,7 @@ impl From<NotCalled> for Error {
     }
 }
 
-impl<H: FunctionHost, L: LogLines> Runner<H, L> {
+impl<H: FunctionHost, L: LogSink> Runner<H, L> {
     /// What a name leads to.
     pub(crate) async fn route(
         &self,
@@ -176,7 +176,7 @@ fn finished<L>(runnable: &Runnable<L>, request_id: &str, output: &[u8], said: Re
     Finished { answer: said.answer, version, tail }
 }
 
-impl<H: FunctionHost, L: LogLines> Effects for Runner<H, L> {
+impl<H: FunctionHost, L: LogSink> Effects for Runner<H, L> {
     fn changed(&self, place: &Place, function: &str, change: &Change) {
         let key = FunctionKey { place: place.clone(), name: function.to_owned() };
         let arn: Arc<str> = Arc::from(crate::names::function_arn(&place.region, place.account, function));

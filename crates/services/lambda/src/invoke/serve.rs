@@ -7,6 +7,7 @@ use compute_api::{FunctionHost, PAYLOAD_BYTES_MAX};
 use http::{HeaderValue, Request, Response};
 use model_lambda::Error;
 use services_kernel::{Cx, Principal};
+use services_ports::LogSink;
 
 use super::{
     routes::UrlRoute,
@@ -14,7 +15,6 @@ use super::{
 };
 use crate::{
     Lambda,
-    logs::LogLines,
     names::Qualifier,
     url::{
         event::{Caller, Facts, UrlRequest, event},
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-impl<H: FunctionHost, L: LogLines> Lambda<H, L> {
+impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     /// Serves a request to the function URL with this identifier.
     ///
     /// `cx` says who asks (`Anonymous` for an unsigned request) and from where; account and region are the URL's own. The

@@ -8,8 +8,10 @@ use services_kernel::{Cx, Quota, Quotas};
 use store_api::Tx;
 
 use crate::{
-    control::{Change, Control, Found},
+    control::{Change, Control, Found, refuse_qualifier},
+    error::function_not_found,
     function::Function,
+    names::qualified_arn,
     tables::{FUNCTIONS, Usage},
 };
 
@@ -25,7 +27,13 @@ impl Control {
         tx: &Tx,
         input: &PutFunctionConcurrencyRequest,
     ) -> Result<Concurrency, Error> {
-        let found = self.require_whole(tx, cx, "lambda:PutFunctionConcurrency", &input.function_name)?;
+        const ACTION: &str = "lambda:PutFunctionConcurrency";
+        let named = self.name(cx, ACTION, &input.function_name, None)?;
+        refuse_qualifier(&named)?;
+        self.authorize(cx, ACTION, &named.name)?;
+        // Of all operations on whole functions AWS names `$LATEST` in this one's answer.
+        let missing = || function_not_found(&qualified_arn(&cx.region, cx.account, &named.name, &"$LATEST"));
+        let found = self.find(tx, cx, &named.name)?.ok_or_else(missing)?;
         let reserved = u32::try_from(input.reserved_concurrent_executions).unwrap_or(0);
         let before = i64::from(found.function.reserved_concurrency.unwrap_or(0));
         let all = tx.counter(&found.place.usage(Usage::ReservedConcurrency))? - before + i64::from(reserved);

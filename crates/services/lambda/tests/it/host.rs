@@ -1,0 +1,192 @@
+//! A host that runs scripts instead of processes.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use base_env::Env;
+use bytes::Bytes;
+use compute_api::{
+    Completion, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport, InitFailure,
+    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Outcome, OutputKind,
+    OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError,
+};
+use parking_lot::Mutex;
+use serde_json::json;
+
+/// What the tests see of the host.
+#[derive(Clone)]
+pub(crate) struct Scripted {
+    env: Env,
+    pub(crate) seen: Arc<Mutex<Vec<Invocation>>>,
+    started: Arc<AtomicU64>,
+    /// How many more invocations of handler `flaky` fail.
+    pub(crate) failures_left: Arc<AtomicU64>,
+}
+
+impl Scripted {
+    pub(crate) fn new(env: &Env) -> Self {
+        Self { env: env.clone(), seen: Arc::default(), started: Arc::default(), failures_left: Arc::default() }
+    }
+
+    /// How many environments were started.
+    pub(crate) fn starts(&self) -> u64 {
+        self.started.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) struct ScriptedEnvironment {
+    id: EnvironmentId,
+    spec: Arc<EnvironmentSpec>,
+    host: Scripted,
+    isolation: IsolationReport,
+    alive: bool,
+    invocations: u64,
+}
+
+impl FunctionHost for Scripted {
+    type Environment = ScriptedEnvironment;
+
+    async fn start(&self, spec: Arc<EnvironmentSpec>) -> Result<ScriptedEnvironment, StartError> {
+        assert!(spec.code.is_dir(), "the code lies unpacked at {}", spec.code.display());
+        let figures = Figures { init_duration: Some(Duration::from_millis(12)), ..Figures::default() };
+        if spec.handler == "init.error" {
+            let payload =
+                Bytes::from_static(br#"{"errorMessage":"no module","errorType":"Runtime.ImportModuleError"}"#);
+            let outcome = InitOutcome::Error { error_type: "Runtime.ImportModuleError".into(), payload };
+            return Err(StartError::Init(Box::new(InitFailure { outcome, figures, log_tail: Bytes::new() })));
+        }
+        let id = EnvironmentId(self.started.fetch_add(1, Ordering::SeqCst));
+        let isolation = IsolationReport { level: IsolationLevel::Full, host_uid: 1, walls: vec![] };
+        Ok(ScriptedEnvironment { id, spec, host: self.clone(), isolation, alive: true, invocations: 0 })
+    }
+
+    fn runtimes(&self) -> Arc<RuntimeListing> {
+        let installed = SUPPORTED_RUNTIMES.iter().filter(|name| **name != "nodejs16.x").map(|name| InstalledRuntime {
+            name: (*name).to_owned(),
+            language: Language::Custom,
+            version: String::new(),
+            path: None,
+            chosen: true,
+        });
+        Arc::new(RuntimeListing { installed: installed.collect(), missing: vec!["nodejs16.x".to_owned()] })
+    }
+
+    fn report(&self) -> Arc<HostReport> {
+        Arc::new(HostReport { level: IsolationLevel::Full, findings: vec![] })
+    }
+
+    async fn shutdown(&self) {}
+}
+
+impl Environment for ScriptedEnvironment {
+    fn id(&self) -> EnvironmentId {
+        self.id
+    }
+
+    fn spec(&self) -> &Arc<EnvironmentSpec> {
+        &self.spec
+    }
+
+    fn isolation(&self) -> &IsolationReport {
+        &self.isolation
+    }
+
+    fn init_duration(&self) -> Duration {
+        Duration::from_millis(12)
+    }
+
+    fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        30 << 20
+    }
+
+    async fn invoke(&mut self, invocation: Invocation) -> Completion {
+        let text = format!("handling {}\n", String::from_utf8_lossy(&invocation.payload));
+        self.spec
+            .output
+            .send(OutputLine {
+                at: self.host.env.now(),
+                kind: OutputKind::Stdout,
+                request_id: Some(Arc::from(invocation.request_id.as_str())),
+                text: Bytes::from(text.clone()),
+            })
+            .await;
+        let outcome = self.script(&invocation).await;
+        self.host.seen.lock().push(invocation);
+        self.invocations += 1;
+        let figures = Figures {
+            duration: Duration::from_micros(1500),
+            init_duration: (self.invocations == 1).then(|| Duration::from_millis(12)),
+            memory_bytes_max: 36 << 20,
+            cpu: Duration::from_micros(900),
+        };
+        Completion { outcome, figures, log_tail: Bytes::from(text) }
+    }
+
+    fn ended(&self) -> impl Future<Output = Exit> + Send + 'static {
+        std::future::pending()
+    }
+
+    async fn stop(self) {}
+}
+
+impl ScriptedEnvironment {
+    async fn script(&mut self, invocation: &Invocation) -> Outcome {
+        let success = |payload: Bytes| Outcome::Success { payload };
+        let failure = || Outcome::FunctionError {
+            error_type: "ValueError".to_owned(),
+            payload: Bytes::from_static(br#"{"errorMessage":"bad thing","errorType":"ValueError"}"#),
+        };
+        match self.spec.handler.as_str() {
+            "app.fails" => failure(),
+            "app.flaky" => {
+                let left = &self.host.failures_left;
+                let fails = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+                if fails { failure() } else { success(Bytes::from_static(b"null")) }
+            }
+            "app.times_out" => {
+                self.alive = false;
+                Outcome::Timeout
+            }
+            "app.exits" => {
+                self.alive = false;
+                Outcome::Exited(Exit::Status(0))
+            }
+            "app.hangs_once" => {
+                let left = &self.host.failures_left;
+                if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                    std::future::pending::<()>().await;
+                }
+                success(Bytes::from_static(b"null"))
+            }
+            "app.code" => {
+                let code = std::fs::read_to_string(self.spec.code.join("app.py")).unwrap();
+                success(Bytes::from(json!(code).to_string()))
+            }
+            "app.context" => success(Bytes::from(
+                json!({
+                    "arn": invocation.invoked_function_arn,
+                    "id": invocation.request_id,
+                    "client": invocation.client_context,
+                    "trace": invocation.trace_id,
+                    "version": self.spec.version,
+                    "variables": self.spec.variables,
+                })
+                .to_string(),
+            )),
+            "app.page" => success(Bytes::from_static(
+                br#"{"statusCode":201,"headers":{"x-mine":"yes"},"cookies":["a=1"],"body":"made"}"#,
+            )),
+            _ => success(invocation.payload.clone()),
+        }
+    }
+}
