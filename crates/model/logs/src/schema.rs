@@ -223,7 +223,7 @@ pub(crate) static LOG_GROUP_IDENTIFIER: Schema =
     Schema::string("LogGroupIdentifier").min(1).max(2048).pattern(&PATTERN_OF_LOG_GROUP_IDENTIFIER);
 static PATTERN_OF_LOG_GROUP_NAME: Pattern = Pattern::new("[\\.\\-_/#A-Za-z0-9]+", "[\\.\\-_/#A-Za-z0-9]+", None);
 pub(crate) static LOG_GROUP_NAME: Schema =
-    Schema::string("LogGroupName").min(1).max(512).pattern(&PATTERN_OF_LOG_GROUP_NAME);
+    Schema::string("LogGroupName").min(1).max(65536).pattern(&PATTERN_OF_LOG_GROUP_NAME);
 static PATTERN_OF_LOG_GROUP_NAME_PATTERN: Pattern =
     Pattern::new("[\\.\\-_/#A-Za-z0-9]*", "[\\.\\-_/#A-Za-z0-9]*", None);
 pub(crate) static LOG_GROUP_NAME_PATTERN: Schema =
@@ -244,7 +244,7 @@ pub(crate) static LOG_STREAM: Schema = Schema::structure(
 );
 static PATTERN_OF_LOG_STREAM_NAME: Pattern = Pattern::new("[^:*]*", "[^:*]*", None);
 pub(crate) static LOG_STREAM_NAME: Schema =
-    Schema::string("LogStreamName").min(1).max(512).pattern(&PATTERN_OF_LOG_STREAM_NAME);
+    Schema::string("LogStreamName").min(1).max(65536).pattern(&PATTERN_OF_LOG_STREAM_NAME);
 pub(crate) static LOG_STREAM_SEARCHED_COMPLETELY: Schema = Schema::boolean("LogStreamSearchedCompletely");
 pub(crate) static LOG_STREAMS: Schema = Schema::list("LogStreams", &LOG_STREAM);
 pub(crate) static MESSAGE: Schema = Schema::string("Message");

@@ -24,6 +24,11 @@ pub(crate) fn check_stream(name: &str) -> Result<(), Error> {
     if name.contains([':', '*']) { Err(pattern(name, "logStreamName", "[^:*]*")) } else { Ok(()) }
 }
 
+/// Checks the beginning of a name.
+pub(crate) fn check_prefix(prefix: &str) -> Result<(), Error> {
+    if prefix.is_empty() { Ok(()) } else { check_length(prefix) }
+}
+
 fn check_length(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(invalid("Invalid LogGroup or LogStream, both must have length greater than or equal to 1."));

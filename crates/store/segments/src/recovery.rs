@@ -70,6 +70,9 @@ pub(crate) fn open(directory: &Path, settings: Settings) -> Result<(Shared, (Jou
             segments.extend(seal(directory, segment_id, &older, settings)?);
         }
     }
+    if report.cut_bytes > 0 {
+        tracing::warn!(bytes = report.cut_bytes, "a torn tail was cut off the journal of log events");
+    }
     next_sequence += SEQUENCE_GAP;
     let (journal, memtable) = match active {
         Some(active) => active,

@@ -104,6 +104,10 @@ impl State {
     }
 
     pub(crate) fn activity_since(&self, sequence: u64) -> Result<(Vec<(StreamId, Activity)>, u64), SegmentsError> {
+        let last = self.memtables().filter_map(|memtable| memtable.sequences().map(|(_, last)| last));
+        let last = last.chain(self.segments.iter().map(|segment| segment.last_sequence)).max();
+        // A number from before the directory was lost says nothing of what is in this one.
+        let sequence = if last.is_some_and(|last| sequence <= last + 1) { sequence } else { 0 };
         let mut activities: HashMap<StreamId, Activity> = HashMap::new();
         let mut next = sequence;
         let mut tell = |stream, activity: Activity| {

@@ -40,7 +40,6 @@ impl CloudWatchLogs {
     }
 
     pub(crate) async fn delete_group(&self, cx: &Cx, input: DeleteLogGroupRequest) -> Result<(), Error> {
-        names::check_group(&input.log_group_name)?;
         let (logs, cx, name) = (self.clone(), cx.clone(), input.log_group_name);
         self.store
             .transact(move |tx| {
@@ -74,6 +73,7 @@ impl CloudWatchLogs {
         if prefix.is_some() && pattern.is_some() {
             return Err(invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."));
         }
+        prefix.map_or(Ok(()), names::check_prefix)?;
         // Every group here is of the standard class.
         if input.log_group_class.is_some_and(|class| class != LogGroupClass::Standard) {
             return Ok(DescribeLogGroupsResponse { log_groups: Some(Vec::new()), next_token: None });

@@ -18,13 +18,14 @@ use crate::{
     tables::{Group, Id, Place, Stream},
 };
 
-/// Permits `action` on a group, and finds it.
+/// Checks a group's name, permits `action` on it, and finds it.
 pub(crate) fn find_group(tx: &Tx, cx: &Cx, action: &str, name: &str) -> Result<Group, Error> {
+    names::check_group(name)?;
     cx.authorize::<Error>(tx, action, &names::group_resource(cx, name))?;
     Place::of(cx).group(tx, name)?.ok_or_else(group_missing)
 }
 
-/// Permits `action` on a stream, and finds it and its group.
+/// As [`find_group`] for a stream and its group.
 pub(crate) fn find_stream(
     tx: &Tx,
     cx: &Cx,
@@ -32,6 +33,8 @@ pub(crate) fn find_stream(
     group_name: &str,
     name: &str,
 ) -> Result<(Group, Stream), Error> {
+    names::check_group(group_name)?;
+    names::check_stream(name)?;
     cx.authorize::<Error>(tx, action, &names::stream_arn(cx, group_name, name))?;
     let group = Place::of(cx).group(tx, group_name)?.ok_or_else(group_missing)?;
     let stream = Place::of(cx).stream(tx, &group.id, name)?.ok_or_else(stream_missing)?;

@@ -9,7 +9,7 @@ use store_segments::{Batch, Durability, Entry, GroupId, StreamId};
 use crate::{
     CloudWatchLogs,
     batch::{judge, time_of},
-    error, names,
+    error,
     ops::find_stream,
     tables::{Group, Id},
 };
@@ -27,8 +27,6 @@ pub(crate) fn sequence_token(stream: &Id) -> String {
 impl CloudWatchLogs {
     pub(crate) async fn put_events(&self, cx: &Cx, input: PutLogEventsRequest) -> Result<PutLogEventsResponse, Error> {
         let PutLogEventsRequest { log_group_name, log_stream_name, log_events, .. } = input;
-        names::check_group(&log_group_name)?;
-        names::check_stream(&log_stream_name)?;
         let context = cx.clone();
         let find =
             move |tx: &store_api::Tx| find_stream(tx, &context, "logs:PutLogEvents", &log_group_name, &log_stream_name);

@@ -244,14 +244,16 @@ fn find_streams(
     tx: &Tx,
     cx: &Cx,
     group_name: &str,
-    names: Option<&[String]>,
+    wanted: Option<&[String]>,
     prefix: Option<&str>,
 ) -> Result<(Group, Streams), Error> {
+    prefix.map_or(Ok(()), names::check_prefix)?;
     let group = find_group(tx, cx, "logs:FilterLogEvents", group_name)?;
-    let streams = match (names, prefix) {
-        (Some(names), _) => {
+    let streams = match (wanted, prefix) {
+        (Some(wanted), _) => {
             let mut ids = HashSet::new();
-            for name in names {
+            for name in wanted {
+                names::check_stream(name)?;
                 let stream = Place::of(cx).stream(tx, &group.id, name)?.ok_or_else(stream_missing)?;
                 ids.insert(stream_id(&stream.id));
             }

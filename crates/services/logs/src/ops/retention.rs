@@ -4,7 +4,7 @@ use model_logs::{DeleteRetentionPolicyRequest, Error, PutRetentionPolicyRequest}
 use services_kernel::Cx;
 use store_api::Tx;
 
-use crate::{CloudWatchLogs, error::invalid, names, ops::find_group, tables::Place};
+use crate::{CloudWatchLogs, error::invalid, ops::find_group, tables::Place};
 
 /// The days AWS allows.
 const DAYS: [u32; 22] =
@@ -31,7 +31,6 @@ impl CloudWatchLogs {
 }
 
 fn set(cx: &Cx, tx: &Tx, action: &str, name: &str, days: Option<u32>) -> Result<(), Error> {
-    names::check_group(name)?;
     let mut group = find_group(tx, cx, action, name)?;
     group.retention_days = days;
     Ok(Place::of(cx).put_group(tx, name, &group)?)

@@ -36,8 +36,6 @@ impl CloudWatchLogs {
     }
 
     pub(crate) async fn delete_stream(&self, cx: &Cx, input: DeleteLogStreamRequest) -> Result<(), Error> {
-        names::check_group(&input.log_group_name)?;
-        names::check_stream(&input.log_stream_name)?;
         let (logs, cx) = (self.clone(), cx.clone());
         self.store
             .transact(move |tx| {
@@ -63,6 +61,7 @@ impl CloudWatchLogs {
         if by_time && prefix.is_some() {
             return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
         }
+        prefix.map_or(Ok(()), names::check_prefix)?;
         let group = find_group(tx, cx, "logs:DescribeLogStreams", &group_name)?;
         let descending = input.descending.unwrap_or(false);
         let direction = if descending { Direction::Reverse } else { Direction::Forward };

@@ -131,6 +131,33 @@ async fn names_and_classes_that_aws_refuses_are_refused() {
     for name in ["", "a:b", "a*b"] {
         assert_eq!(world.try_create_stream("g", name).await.unwrap_err().0, "InvalidParameterException", "{name}");
     }
+    // A name that no key could hold is refused by every operation, not by the store.
+    let long = "x".repeat(60_000);
+    let requests = [
+        Request::ListTagsLogGroup(Box::new(ListTagsLogGroupRequest { log_group_name: long.clone() })),
+        Request::DeleteLogGroup(Box::new(DeleteLogGroupRequest { log_group_name: long.clone() })),
+        Request::DescribeLogGroups(Box::new(DescribeLogGroupsRequest {
+            log_group_name_prefix: Some(long.clone()),
+            ..Default::default()
+        })),
+        Request::DescribeLogStreams(Box::new(DescribeLogStreamsRequest {
+            log_group_name: Some("g".into()),
+            log_stream_name_prefix: Some(long.clone()),
+            ..Default::default()
+        })),
+        Request::FilterLogEvents(Box::new(FilterLogEventsRequest {
+            log_stream_names: Some(vec![long.clone()]),
+            ..of_group("g", "")
+        })),
+        Request::GetLogEvents(Box::new(of_stream("g", &long))),
+        Request::CreateLogStream(Box::new(CreateLogStreamRequest {
+            log_group_name: "g".into(),
+            log_stream_name: long.clone(),
+        })),
+    ];
+    for request in requests {
+        assert_eq!(world.call(request).await.unwrap_err().0, "InvalidParameterException");
+    }
     let again = CreateLogGroupRequest { log_group_name: "g".into(), ..Default::default() };
     let refusal = world.call(Request::CreateLogGroup(Box::new(again))).await.unwrap_err();
     assert_eq!(refusal, ("ResourceAlreadyExistsException".into(), "The specified log group already exists".into()));
