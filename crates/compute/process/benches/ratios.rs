@@ -3,7 +3,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::panic,
     clippy::disallowed_methods,
     reason = "a program for a developer's eyes that measures real time"
 )]

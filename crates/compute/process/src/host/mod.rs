@@ -18,7 +18,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -111,8 +111,10 @@ pub(crate) struct Inner {
     env: Env,
     endpoint: EndpointSender,
     link: Arc<Link>,
-    runtimes: Arc<RuntimeListing>,
-    report: Arc<HostReport>,
+    level: IsolationLevel,
+    host: Host,
+    runtimes: OnceLock<Arc<RuntimeListing>>,
+    report: OnceLock<Arc<HostReport>>,
     id_next: AtomicU64,
     living: AtomicUsize,
     ready: Mutex<VecDeque<ReadyShell>>,
@@ -172,24 +174,27 @@ impl ProcessHost {
             state: folder.display().to_string(),
             runtime: runtime.display().to_string(),
         };
-        // Asking the interpreters and starting the launcher wait for other processes: let them wait together.
-        let (runtimes, opened) = std::thread::scope(|scope| {
-            let runtimes = scope.spawn(runtimes::discover);
-            let opened = Link::open(&program, &hello);
-            (runtimes.join().unwrap_or_default(), opened)
-        });
-        let (link, host) = opened.map_err(failed(&program))?;
-        Ok(Self(Arc::new(Inner {
+        let (link, host) = Link::open(&program, &hello).map_err(failed(&program))?;
+        let inner = Arc::new(Inner {
             settings,
             env,
             endpoint,
             link,
-            report: Arc::new(report(&host, &runtimes)),
-            runtimes: Arc::new(runtimes),
+            level: level(host.level),
+            host,
+            runtimes: OnceLock::new(),
+            report: OnceLock::new(),
             id_next: AtomicU64::new(1),
             living: AtomicUsize::new(0),
             ready: Mutex::default(),
-        })))
+        });
+        // Every interpreter is asked for its version, which takes a while: nobody waits for it but who wants to know.
+        let looking = Arc::clone(&inner);
+        std::thread::Builder::new()
+            .name("runtimes".to_owned())
+            .spawn(move || drop(looking.runtimes()))
+            .map_err(failed(&program))?;
+        Ok(Self(inner))
     }
 
     /// Makes shells ahead of need, up to the setting.
@@ -236,19 +241,27 @@ impl ProcessHost {
         }
     }
 
-    fn check(&self, spec: &EnvironmentSpec) -> Result<InstalledRuntime, StartError> {
-        let available = || self.0.runtimes.available();
+    async fn check(&self, spec: &EnvironmentSpec) -> Result<InstalledRuntime, StartError> {
+        let inner = Arc::clone(&self.0);
+        let runtimes = match self.0.runtimes.get() {
+            Some(runtimes) => Arc::clone(runtimes),
+            None => tokio::task::spawn_blocking(move || inner.runtimes())
+                .await
+                .map_err(|error| Fault::internal("look for runtimes", error))?,
+        };
+        let available = || runtimes.available();
         let runtime = spec.runtime.clone();
         if !SUPPORTED_RUNTIMES.contains(&spec.runtime.as_str()) {
             return Err(StartError::RuntimeUnsupported { runtime, available: available() });
         }
-        let Some(installed) = self.0.runtimes.chosen(&spec.runtime) else {
+        let Some(installed) = runtimes.chosen(&spec.runtime) else {
             let how = runtimes::how_to_add(&runtime);
             return Err(StartError::RuntimeMissing { runtime, available: available(), how });
         };
-        let offered = self.0.report.level;
+        let offered = self.0.level;
         if offered == IsolationLevel::Refused || offered < spec.isolation_min {
-            let missing = self.0.report.findings.iter().filter(|finding| finding.state != FindingState::Present);
+            let report = self.0.report();
+            let missing = report.findings.iter().filter(|finding| finding.state != FindingState::Present);
             let reason = missing.map(|f| format!("{}: {}", f.name, f.detail)).collect::<Vec<_>>().join("; ");
             return Err(StartError::Isolation { demanded: spec.isolation_min, offered, reason });
         }
@@ -263,7 +276,7 @@ impl FunctionHost for ProcessHost {
     type Environment = ProcessEnvironment;
 
     async fn start(&self, spec: Arc<EnvironmentSpec>) -> Result<ProcessEnvironment, StartError> {
-        let runtime = self.check(&spec)?;
+        let runtime = self.check(&spec).await?;
         let place = self.admit()?;
         let begun = self.0.env.monotonic();
         let shell = self.shell().await?;
@@ -324,17 +337,28 @@ impl FunctionHost for ProcessHost {
     }
 
     fn runtimes(&self) -> Arc<RuntimeListing> {
-        Arc::clone(&self.0.runtimes)
+        self.0.runtimes()
     }
 
     fn report(&self) -> Arc<HostReport> {
-        Arc::clone(&self.0.report)
+        self.0.report()
     }
 
     async fn shutdown(&self) {
         self.0.ready.lock().clear();
         self.0.link.close();
         self.0.link.all_ended().await;
+    }
+}
+
+impl Inner {
+    /// What was found; whoever asks first waits for the search.
+    fn runtimes(&self) -> Arc<RuntimeListing> {
+        Arc::clone(self.runtimes.get_or_init(|| Arc::new(runtimes::discover())))
+    }
+
+    fn report(&self) -> Arc<HostReport> {
+        Arc::clone(self.report.get_or_init(|| Arc::new(report(&self.host, &self.runtimes()))))
     }
 }
 
@@ -357,7 +381,7 @@ impl ProcessHost {
                 },
             })
             .collect();
-        IsolationReport { level: self.0.report.level, host_uid, walls }
+        IsolationReport { level: self.0.level, host_uid, walls }
     }
 }
 
@@ -433,13 +457,16 @@ fn sweep(state: &Path) {
     }
 }
 
-fn report(host: &Host, runtimes: &RuntimeListing) -> HostReport {
-    let level = match host.level {
+fn level(level: Level) -> IsolationLevel {
+    match level {
         Level::Refused => IsolationLevel::Refused,
         Level::SingleUid => IsolationLevel::SingleUid,
         Level::NoLimits => IsolationLevel::NoLimits,
         Level::Full => IsolationLevel::Full,
-    };
+    }
+}
+
+fn report(host: &Host, runtimes: &RuntimeListing) -> HostReport {
     let mut findings: Vec<Finding> = host
         .findings
         .iter()
@@ -462,5 +489,5 @@ fn report(host: &Host, runtimes: &RuntimeListing) -> HostReport {
     };
     let detail = format!("installed: {}; missing: {}", runtimes.available().join(", "), runtimes.missing.join(", "));
     findings.push(Finding { name: "runtimes".to_owned(), state, detail, remedy });
-    HostReport { level, findings }
+    HostReport { level: level(host.level), findings }
 }

@@ -8,6 +8,7 @@
     reason = "tests stop at the first surprise, say what they leave out, and measure real time from outside"
 )]
 
+mod clients;
 mod custom;
 mod endings;
 mod failures;
