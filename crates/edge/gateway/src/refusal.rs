@@ -16,6 +16,8 @@ pub(crate) enum Form {
     Service(&'static ServiceSchema, Protocol),
     /// No service is known: a JSON document.
     Plain,
+    /// No service is known, but the client speaks a query protocol: an XML document.
+    Query,
     /// No service is known, but the client expects S3's XML.
     S3,
 }
@@ -39,7 +41,7 @@ impl Refusal {
         let denial = error.describe(match form {
             Form::Service(_, Protocol::Json10 | Protocol::Json11) => Family::Json,
             Form::Service(_, Protocol::RestJson) | Form::Plain => Family::RestJson,
-            Form::Service(_, Protocol::Query) => Family::Query,
+            Form::Service(_, Protocol::Query) | Form::Query => Family::Query,
             Form::S3 => Family::S3,
         });
         let query_code = match form {
@@ -67,7 +69,10 @@ impl Refusal {
             Form::Plain => {
                 ("application/json", serde_json::json!({ "__type": self.code, "message": self.message }).to_string())
             }
-            Form::Service(service, Protocol::Query) => ("text/xml", self.query_document(service, request_id)),
+            Form::Service(service, Protocol::Query) => {
+                ("text/xml", self.query_document(service.xml_namespace, request_id))
+            }
+            Form::Query => ("text/xml", self.query_document(None, request_id)),
             Form::S3 => ("application/xml", self.s3_document(request_id)),
         };
         let mut response = Response::new(Body::from(Bytes::from(text)));
@@ -85,10 +90,10 @@ impl Refusal {
         response
     }
 
-    fn query_document(&self, service: &ServiceSchema, request_id: &str) -> String {
-        let namespace =
-            service.xml_namespace.map(|namespace| format!(" xmlns=\"{}\"", escaped(namespace))).unwrap_or_default();
-        let kind = if self.status < 500 { "Sender" } else { "Receiver" };
+    fn query_document(&self, namespace: Option<&str>, request_id: &str) -> String {
+        let namespace = namespace.map(|namespace| format!(" xmlns=\"{}\"", escaped(namespace))).unwrap_or_default();
+        // What is not there is asked for by the sender: no client should try again.
+        let kind = if self.status < 500 || self.status == 501 { "Sender" } else { "Receiver" };
         format!(
             "<ErrorResponse{namespace}><Error><Type>{kind}</Type><Code>{}</Code><Message>{}</Message></Error>\
              <RequestId>{}</RequestId></ErrorResponse>",

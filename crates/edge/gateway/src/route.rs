@@ -53,7 +53,11 @@ pub(crate) fn by_head(
         return Judgement::Route(within(service, head, action.as_deref()));
     }
     if let Some(signing) = signing {
-        let form = if signing == "s3" { Form::S3 } else { Form::Plain };
+        let form = match signing {
+            "s3" => Form::S3,
+            _ if action.is_some() || is_form(&head.headers) => Form::Query,
+            _ => Form::Plain,
+        };
         let name: String = signing.chars().take(64).collect();
         return Judgement::Refused(form, not_served(&name));
     }
@@ -87,7 +91,7 @@ pub(crate) fn by_form(services: &[&'static ServiceSchema], body: &[u8]) -> Judge
     match parameter(&text, "Action") {
         Some(action) => by_action(services, &action, parameter(&text, "Version").as_deref()),
         None => Judgement::Refused(
-            Form::Plain,
+            Form::Query,
             Refusal::new(400, "MissingAction", "The request must contain the parameter Action."),
         ),
     }
@@ -129,7 +133,7 @@ fn by_action(services: &[&'static ServiceSchema], action: &str, version: Option<
         None => {
             let action: String = action.chars().take(64).collect();
             Judgement::Refused(
-                Form::Plain,
+                Form::Query,
                 Refusal::new(
                     400,
                     "InvalidAction",

@@ -100,13 +100,19 @@ async fn what_nobody_serves_is_answered_with_an_error_that_names_it() {
             400,
             r#"{"__type":"UnknownOperationException","message":"Pileus does not serve `DynamoDB_20120810` (yet)."}"#,
         ),
+        (
+            format!("POST / HTTP/1.1\r\n{SCOPE}/iam/aws4_request\r\nContent-Type: application/x-www-form-urlencoded"),
+            "Action=ListUsers&Version=2010-05-08",
+            501,
+            "<ErrorResponse><Error><Type>Sender</Type><Code>NotImplemented</Code><Message>The service `iam` is not",
+        ),
         ("GET / HTTP/1.1".to_owned(), "", 404, "The request names no service"),
         ("GET /2015-03-31/nothing HTTP/1.1".to_owned(), "", 404, "The request names no service"),
         (
             "POST / HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded".to_owned(),
             "Action=RunInstances&Version=2016-11-15",
             400,
-            "The action RunInstances is not valid for this web service",
+            "<Code>InvalidAction</Code><Message>The action RunInstances is not valid for this web service",
         ),
         (
             "POST / HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded".to_owned(),
