@@ -17,9 +17,10 @@ use crate::{
     log,
 };
 
-/// Entries and bytes of a batch.
-const BATCH_ENTRIES: usize = 4096;
-const BATCH_BYTES: usize = 1 << 20;
+/// Entries and bytes of a batch: the more, the fewer syncs; at worst each entry costs the engine a page of 4 KiB, for which the disk's
+/// reserve must suffice.
+const BATCH_ENTRIES: usize = 8192;
+const BATCH_BYTES: usize = 2 << 20;
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -119,6 +120,9 @@ fn absorb(core: &Core, engine: &mut dyn Engine, generation: &Arc<Generation>) ->
         *state = Arc::new(State { active: Arc::clone(&state.active), frozen, engine: snapshot });
     }
     core.frozen.notify_all();
+    if !lacks_room(core) {
+        core.set_health(Health::Serving);
+    }
     if let Err(error) = log::retire(&*core.disk, generation.segment()) {
         // It is found and skipped at the next start.
         tracing::warn!(%error, "a segment of the commit log could not be removed");

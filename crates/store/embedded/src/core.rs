@@ -220,6 +220,22 @@ impl Core {
         condition.health = health;
     }
 
+    /// A thread died: everything that waits is told, everything later refused.
+    pub(crate) fn fail(&self, reason: &str) {
+        self.set_health(Health::Failed(reason.to_owned()));
+        let works = {
+            let mut queue = self.queue.lock();
+            queue.stopping = true;
+            std::mem::take(&mut queue.works)
+        };
+        let groups = std::mem::take(&mut self.pending.lock().groups);
+        let answers = groups.into_iter().flat_map(|group| group.answers).map(|answer| answer.work);
+        for work in works.into_iter().chain(answers) {
+            work.finish(Err(fault::refused(reason)));
+        }
+        self.stop_queue();
+    }
+
     pub(crate) fn checkpointing(&self, on: bool) {
         self.condition.lock().checkpoint_since = on.then(|| self.env.monotonic());
     }

@@ -37,13 +37,13 @@ const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
 const TITLE: &str = "pileus data directory";
 
-/// A data directory, locked for this process until it is dropped.
+/// A data directory, locked for this process until it and the store in it are dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     disk: Arc<RealDisk>,
     engine: EngineKind,
-    _lock: File,
+    lock: Arc<File>,
 }
 
 /// Why a data directory or its store cannot be opened. The texts are for the user.
@@ -139,7 +139,7 @@ impl DataDir {
         // A directory that only this start would find read-only.
         let probe = path.join("LOCK.probe");
         fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(not_writable)?;
-        Ok(Self { path: path.to_owned(), disk: Arc::new(disk), engine, _lock: lock })
+        Ok(Self { path: path.to_owned(), disk: Arc::new(disk), engine, lock: Arc::new(lock) })
     }
 
     /// Where it is.
@@ -163,6 +163,10 @@ impl DataDir {
     #[must_use]
     pub fn engine(&self) -> EngineKind {
         self.engine
+    }
+
+    pub(crate) fn lock(&self) -> Arc<File> {
+        Arc::clone(&self.lock)
     }
 
     pub(crate) fn disk(&self) -> Arc<dyn Disk> {

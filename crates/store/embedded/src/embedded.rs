@@ -1,7 +1,9 @@
 //! Opening, running and ending an embedded store.
 
 use std::{
+    fs::File,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     thread::{self, JoinHandle},
 };
@@ -73,7 +75,7 @@ impl EmbeddedStore {
             _ => Box::new(TreeEngine::open(Arc::clone(&disk), options.engine_cache_bytes)?),
         };
         let core = Arc::new(recover(&*engine, disk, options, env)?);
-        let backend = Arc::new(Embedded::start(core, engine)?);
+        let backend = Arc::new(Embedded::start(core, engine, directory.map(DataDir::lock))?);
         let store = Store::new(Arc::clone(&backend) as Arc<dyn Backend>, env);
         Ok(Self { store, backend })
     }
@@ -126,6 +128,8 @@ struct Embedded {
     files: Arc<FileBlobs>,
     blobs: Arc<dyn BlobFiles>,
     threads: Arc<Mutex<Threads>>,
+    /// The directory stays ours for as long as the store may write to it.
+    _lock: Option<Arc<File>>,
 }
 
 #[derive(Default)]
@@ -136,10 +140,16 @@ struct Threads {
 }
 
 impl Embedded {
-    fn start(core: Arc<Core>, engine: Box<dyn Engine>) -> Result<Self, OpenError> {
+    fn start(core: Arc<Core>, engine: Box<dyn Engine>, lock: Option<Arc<File>>) -> Result<Self, OpenError> {
         let spawn = |name: &str, body: Box<dyn FnOnce(&Core) + Send>| {
             let core = Arc::clone(&core);
-            let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || body(&core));
+            let guarded = move || {
+                // A defect here must not leave callers waiting for ever.
+                if catch_unwind(AssertUnwindSafe(|| body(&core))).is_err() {
+                    core.fail("a thread of the store panicked");
+                }
+            };
+            let spawned = thread::Builder::new().name(name.to_owned()).spawn(guarded);
             spawned.map(Some).map_err(|error| OpenError::disk("start a thread", error))
         };
         let threads = Threads {
@@ -149,7 +159,7 @@ impl Embedded {
         };
         let files = Arc::new(FileBlobs::new(Arc::clone(&core.disk)));
         let blobs = Arc::clone(&files) as Arc<dyn BlobFiles>;
-        Ok(Self { core, files, blobs, threads: Arc::new(Mutex::new(threads)) })
+        Ok(Self { core, files, blobs, threads: Arc::new(Mutex::new(threads)), _lock: lock })
     }
 }
 
