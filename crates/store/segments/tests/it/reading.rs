@@ -197,3 +197,45 @@ async fn many_callers_share_syncs_and_each_keeps_its_order() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_see_order_and_no_event_twice_while_segments_are_sealed_merged_and_rewritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let segments = open(folder.path(), small());
+    let appended = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let writer = tokio::spawn({
+        let (segments, appended) = (segments.clone(), std::sync::Arc::clone(&appended));
+        async move {
+            for number in 0..3000_u64 {
+                segments
+                    .append(batch(GROUP, 1, &[(number, "an event that stays")]), Durability::Buffered)
+                    .await
+                    .unwrap();
+                segments.append(batch(GROUP, 2, &[(number, "one that dies")]), Durability::Buffered).await.unwrap();
+                appended.store(number + 1, std::sync::atomic::Ordering::Release);
+                if number % 500 == 499 {
+                    let streams = [(StreamId(2), GROUP)].into();
+                    segments.reclaim(Reclaim { streams, ..Reclaim::default() }).await.unwrap();
+                }
+            }
+        }
+    });
+    let mut rounds = 0;
+    while !writer.is_finished() || rounds == 0 {
+        let known = appended.load(std::sync::atomic::Ordering::Acquire);
+        for direction in [Direction::Forward, Direction::Backward] {
+            let reader = segments.clone();
+            let query = Query { streams: only(&[1]), direction, ..everything(GROUP) };
+            let mut events = tokio::task::spawn_blocking(move || read(&reader, query)).await.unwrap();
+            if direction == Direction::Backward {
+                events.reverse();
+            }
+            assert!(events.len() as u64 >= known, "{} of {known}", events.len());
+            assert!(events.windows(2).all(|pair| pair[0].position < pair[1].position));
+            assert!(events.iter().enumerate().all(|(index, event)| event.position.timestamp == index as u64));
+        }
+        rounds += 1;
+    }
+    writer.await.unwrap();
+    assert_eq!(read(&segments, everything(GROUP)).len(), 3000);
+}
