@@ -57,7 +57,14 @@ impl Cx {
     /// What a policy's conditions may ask of any request (the global condition keys that we know).
     #[must_use]
     pub fn conditions(&self) -> Context {
-        let mut context = Context::new().with("aws:PrincipalArn", self.principal.arn());
+        // Of a session, AWS gives the role's ARN here, not the session's.
+        let principal = match &*self.principal {
+            Principal::AssumedRole { account, role, .. } => {
+                Arn::global("iam", *account, format!("role/{role}")).to_string()
+            }
+            other => other.arn(),
+        };
+        let mut context = Context::new().with("aws:PrincipalArn", principal);
         if let Some(account) = self.principal.account() {
             context.add("aws:PrincipalAccount", account.as_str());
         }
