@@ -111,6 +111,7 @@ async fn measure() {
 /// Cold starts and bare interpreter starts, in turn.
 async fn cold(host: &ProcessHost, name: &str, handler: &str, code: &Path, interpreter: Option<&Path>) {
     let (mut ours, mut bare, mut lean) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut shells, mut entries) = (Vec::new(), Vec::new());
     for _ in 0..COLD_ROUNDS {
         // Let the shell pool fill, as it does between starts that are not a storm.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -119,6 +120,8 @@ async fn cold(host: &ProcessHost, name: &str, handler: &str, code: &Path, interp
         let completion = environment.invoke(event()).await;
         assert!(matches!(completion.outcome, Outcome::Success { .. }), "{completion:?}");
         ours.push(begun.elapsed());
+        shells.push(environment.start_steps().shell);
+        entries.push(environment.start_steps().entering);
         environment.stop().await;
         if let Some(interpreter) = interpreter {
             let (plain, least): (&[&str], &[&str]) = if name.starts_with("python") {
@@ -131,6 +134,7 @@ async fn cold(host: &ProcessHost, name: &str, handler: &str, code: &Path, interp
         }
     }
     let ours = median(&mut ours);
+    println!("{name}: shell made in p50 {:?}, entered in p50 {:?}", median(&mut shells), median(&mut entries));
     if bare.is_empty() {
         println!("{name}: cold start to answer p50 {ours:?}");
         return;

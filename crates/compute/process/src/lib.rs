@@ -20,7 +20,7 @@ mod runtimes;
 mod sys;
 mod variables;
 
-pub use host::{OpenError, ProcessEnvironment, ProcessHost, ProcessSettings};
+pub use host::{OpenError, ProcessEnvironment, ProcessHost, ProcessSettings, StartSteps};
 
 /// The Runtime API's port on a function's loopback.
 pub const RUNTIME_API_PORT: u16 = 9001;

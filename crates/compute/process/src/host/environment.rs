@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    Place, Room,
+    Place, Room, StartSteps,
     channel::{self, ChannelReader, ChannelWriter},
     exchange::{Event, Exchange, Message},
     gauge::{Freezer, Gauge},
@@ -63,6 +63,7 @@ pub(super) struct Parts {
     pub(super) gauges: Gauges,
     pub(super) pid: i32,
     pub(super) begun: Moment,
+    pub(super) steps: StartSteps,
 }
 
 /// A sandbox of one function version, as a walled process.
@@ -82,6 +83,7 @@ pub struct ProcessEnvironment {
     _servers: JoinSet<()>,
     room: Room,
     _place: Place,
+    steps: StartSteps,
 }
 
 /// How events reach the runtime.
@@ -177,6 +179,12 @@ impl Inner {
 }
 
 impl ProcessEnvironment {
+    /// What the launcher's part of its start took.
+    #[must_use]
+    pub fn start_steps(&self) -> StartSteps {
+        self.steps
+    }
+
     pub(super) fn assemble(parts: Parts) -> io::Result<Self> {
         let freezer = Freezer::open(&parts.gauges);
         let gauge = Gauge::open(&parts.gauges, parts.pid);
@@ -217,6 +225,7 @@ impl ProcessEnvironment {
             _servers: servers,
             room: parts.room,
             _place: parts.place,
+            steps: parts.steps,
         })
     }
 

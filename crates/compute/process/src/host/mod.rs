@@ -21,6 +21,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use base_env::Env;
@@ -124,6 +125,7 @@ pub(crate) struct Inner {
 struct ReadyShell {
     room: Room,
     listeners: Vec<OwnedFd>,
+    made_in: Duration,
 }
 
 /// A shell in the launcher; dropping it ends everything in it.
@@ -136,6 +138,15 @@ impl Drop for Room {
     fn drop(&mut self) {
         self.link.end(self.id);
     }
+}
+
+/// What the launcher's part of a start took.
+#[derive(Clone, Copy, Debug)]
+pub struct StartSteps {
+    /// Making the shell, usually ahead of need.
+    pub shell: Duration,
+    /// From the request to enter it until the program ran, its walls seen from outside.
+    pub entering: Duration,
 }
 
 /// Counts an environment as long as it lives.
@@ -223,7 +234,9 @@ impl ProcessHost {
         let id = self.0.id_next.fetch_add(1, Ordering::Relaxed);
         let room = Room { link: Arc::clone(&self.0.link), id };
         match self.0.link.make_shell(id).await? {
-            (Reply::ShellReady { .. }, listeners) if listeners.len() == 2 => Ok(ReadyShell { room, listeners }),
+            (Reply::ShellReady { micros, .. }, listeners) if listeners.len() == 2 => {
+                Ok(ReadyShell { room, listeners, made_in: Duration::from_micros(micros) })
+            }
             (Reply::Failed { stage, errno, .. }, _) => Err(launcher_fault(&stage, errno)),
             _ => Err(Fault::new(FaultKind::Internal, "make a sandbox: the launcher answered something else")),
         }
@@ -294,8 +307,10 @@ impl FunctionHost for ProcessHost {
         }
         let id = shell.room.id;
         let answer = self.0.link.enter(id, entry(&spec, &runtime), descriptors).await?;
-        let (pid, report, gauges) = match answer.0 {
-            Reply::Entered { pid, host_uid, walls, gauges, .. } => (pid, self.isolation(host_uid, walls), gauges),
+        let (pid, report, gauges, micros) = match answer.0 {
+            Reply::Entered { pid, host_uid, walls, gauges, micros, .. } => {
+                (pid, self.isolation(host_uid, walls), gauges, micros)
+            }
             Reply::Failed { stage, errno, .. } if stage == "exec" => {
                 let reason = io::Error::from_raw_os_error(errno).to_string();
                 let outcome = InitOutcome::InvalidEntrypoint { reason };
@@ -330,6 +345,7 @@ impl FunctionHost for ProcessHost {
             gauges,
             pid,
             begun,
+            steps: StartSteps { shell: shell.made_in, entering: Duration::from_micros(micros) },
         };
         let environment = ProcessEnvironment::assemble(parts).map_err(io_fault)?;
         tokio::spawn(self.clone().refill());

@@ -134,7 +134,7 @@ impl Launcher {
             rooms: BTreeMap::new(),
             dying: Vec::new(),
         };
-        let trial = namespaces.at("user namespace").and_then(|()| launcher.make_shell(0).map(drop));
+        let trial = namespaces.at("user namespace").and_then(|()| launcher.trial());
         launcher.level = match &trial {
             Err(_) => Level::Refused,
             Ok(()) if launcher.uids.is_none() => Level::SingleUid,
@@ -151,6 +151,28 @@ impl Launcher {
         });
         launcher.end(0);
         Ok(launcher)
+    }
+
+    /// Puts up every wall once around a program that does not exist: that it is missed is the last step of success.
+    fn trial(&mut self) -> Result<(), Failure> {
+        self.make_shell(0)?;
+        let entry = Entry {
+            code: self.runtime.display().to_string(),
+            layers: Vec::new(),
+            language: None,
+            programs: vec!["/var/task/no-such-program".to_owned()],
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            memory_bytes: 64 << 20,
+            tmp_bytes: 512 << 20,
+            cpu_shares: 1024,
+            processes_max: 16,
+        };
+        match self.enter(0, &entry, Vec::new()) {
+            Err(Failure { stage, errno: libc::ENOENT }) if stage == "exec" => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Failure { stage: "a trial program ran".to_owned(), errno: 0 }),
+        }
     }
 
     /// Serves requests until the server is gone.

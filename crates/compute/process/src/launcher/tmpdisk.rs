@@ -38,13 +38,11 @@ impl Disks {
             (false, _, _) => Some("an ordinary user cannot mount a disk image".to_owned()),
             (_, None, _) => Some("`mkfs.ext4` is not installed".to_owned()),
             (_, _, false) => Some("the host has no loop devices".to_owned()),
-            (true, Some(_), true) => disks.trial().err().map(|error| format!("mounting a disk image failed: {error}")),
+            (true, Some(_), true) => {
+                disks.image(512 << 20, 0, 0).err().map(|error| format!("mounting a disk image failed: {error}"))
+            }
         };
         disks
-    }
-
-    fn trial(&self) -> io::Result<()> {
-        self.image(512 << 20, 0, 0).map(drop)
     }
 
     pub(crate) fn finding(&self) -> Found {

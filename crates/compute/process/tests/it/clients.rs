@@ -1,4 +1,4 @@
-//! The official runtime clients, unmodified, as custom runtimes. `tests/clients/install.sh FOLDER` makes them;
+//! The official runtime clients, unmodified, as custom runtimes. `tests/clients/install FOLDER` makes them;
 //! `PILEUS_CLIENTS=FOLDER` shows them to these tests, which say when they have nothing to run.
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ fn client(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("PILEUS_CLIENTS").map(|folder| PathBuf::from(folder).join(name));
     let found = folder.filter(|folder| folder.join("bootstrap").is_file());
     if found.is_none() {
-        println!("left out: {name} is not installed; see tests/clients/install.sh");
+        println!("left out: {name} is not installed; see tests/clients/install");
     }
     found
 }
