@@ -135,7 +135,12 @@ fn rest_operation(service: &'static ServiceSchema, method: &Method, path: &str, 
     let parts: Vec<&str> = path.split('/').collect();
     // How many literals and constants of an operation the request has; `None` when it is not this one.
     let score = |wanted: &str, pattern: &[Segment], constants: &[(&str, &str)]| {
-        let literals = matched(pattern, &parts).filter(|_| wanted == method.as_str())?;
+        let greedy = matches!(pattern.last(), Some(Segment::Greedy(_)));
+        // The cheap questions first: most operations of a service differ in one of these.
+        if wanted != method.as_str() || (pattern.len() != parts.len() && !greedy && !pattern.is_empty()) {
+            return None;
+        }
+        let literals = matched(pattern, &parts)?;
         let all = constants.iter().all(|(name, value)| has_parameter(query, name, value));
         all.then_some(literals + constants.len())
     };
