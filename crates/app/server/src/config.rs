@@ -32,8 +32,6 @@ pub struct ServerConfig {
     pub functions: Functions,
     /// Limits of the network side.
     pub connections: Connections,
-    /// Kept logs of functions.
-    pub logs: Logs,
     /// The server's own log.
     pub log: Log,
     /// How long running invocations may take to finish when the server is asked to stop, seconds.
@@ -86,19 +84,12 @@ pub struct Connections {
     pub bodies_mib_max: usize,
 }
 
-/// Kept logs of functions.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Logs {
-    /// Disk that log segments may use, MiB; the oldest go first. `PILEUS_LOGS_DISK_MIB_MAX`.
-    pub disk_mib_max: u64,
-}
-
 /// The server's own log, on standard error.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or per part as in `info,edge_gateway=debug`.
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or per part as in `info,edge_gateway=debug`. Requests
+    /// are logged when `pileus::access=info` is among them.
     /// `PILEUS_LOG_LEVEL`.
     pub level: String,
     /// In which form. `PILEUS_LOG_FORMAT`.
@@ -127,7 +118,6 @@ impl Default for ServerConfig {
             domains: Vec::new(),
             functions: Functions::default(),
             connections: Connections::default(),
-            logs: Logs::default(),
             log: Log::default(),
             shutdown_seconds: 20,
         }
@@ -153,12 +143,6 @@ impl Default for Connections {
     }
 }
 
-impl Default for Logs {
-    fn default() -> Self {
-        Self { disk_mib_max: 1024 }
-    }
-}
-
 impl Default for Log {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Auto }
@@ -181,7 +165,6 @@ const VARIABLES: &[(&str, Setter)] = &[
     ("PILEUS_FUNCTIONS_ISOLATION_MIN", |config, text| value(&mut config.functions.isolation_min, text)),
     ("PILEUS_CONNECTIONS_MAX", |config, text| value(&mut config.connections.max, text)),
     ("PILEUS_CONNECTIONS_BODIES_MIB_MAX", |config, text| value(&mut config.connections.bodies_mib_max, text)),
-    ("PILEUS_LOGS_DISK_MIB_MAX", |config, text| value(&mut config.logs.disk_mib_max, text)),
     ("PILEUS_LOG_LEVEL", |config, text| value(&mut config.log.level, text)),
     ("PILEUS_LOG_FORMAT", |config, text| word(&mut config.log.format, text)),
     ("PILEUS_SHUTDOWN_SECONDS", |config, text| value(&mut config.shutdown_seconds, text)),
@@ -267,7 +250,6 @@ impl ServerConfig {
             ("functions.waiters_max", self.functions.waiters_max as u64, 1, 100_000),
             ("connections.max", self.connections.max as u64, 8, 1_000_000),
             ("connections.bodies_mib_max", self.connections.bodies_mib_max as u64, 64, 1 << 20),
-            ("logs.disk_mib_max", self.logs.disk_mib_max, 16, 1 << 40),
             ("shutdown_seconds", self.shutdown_seconds, 0, 3600),
         ];
         for (name, value, least, greatest) in ranges {
@@ -351,7 +333,6 @@ mod tests {
             ("PILEUS_FUNCTIONS_ISOLATION_MIN", "full"),
             ("PILEUS_CONNECTIONS_MAX", "33"),
             ("PILEUS_CONNECTIONS_BODIES_MIB_MAX", "65"),
-            ("PILEUS_LOGS_DISK_MIB_MAX", "33"),
             ("PILEUS_LOG_LEVEL", "debug"),
             ("PILEUS_LOG_FORMAT", "json"),
             ("PILEUS_SHUTDOWN_SECONDS", "3"),
@@ -360,7 +341,7 @@ mod tests {
             assert_ne!(config, ServerConfig::default(), "{name}");
             assert!(config.check().is_ok(), "{name}");
         }
-        assert_eq!(VARIABLES.len(), 16);
+        assert_eq!(VARIABLES.len(), 15);
     }
 
     #[test]

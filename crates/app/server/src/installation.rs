@@ -4,7 +4,7 @@
 use std::fmt;
 
 use base_env::Env;
-use base_types::Fault;
+use base_types::{AccountId, Fault};
 use hmac::{Hmac, KeyInit, Mac};
 use minicbor::{Decode, Encode};
 use sha2::Sha256;
@@ -12,7 +12,6 @@ use store_api::{Family, Key, Store, Table, Tx};
 use subtle::ConstantTimeEq;
 
 const INSTALLATION: Table<Record> = Table::new(Family::Meta, "app.installation", 1);
-const KEY_ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[derive(Clone, Encode, Decode)]
@@ -61,7 +60,7 @@ impl Installation {
                 env.fill(&mut master);
                 let made = Record {
                     master,
-                    root_key_id: format!("AKIA{}", env.id(16, KEY_ID_ALPHABET)),
+                    root_key_id: services_sts::access_key_id("AKIA", AccountId::DEFAULT, env),
                     root_secret: env.id(40, SECRET_ALPHABET),
                     shown: false,
                 };

@@ -9,6 +9,9 @@ use crate::{
     config::{Log, LogFormat},
 };
 
+/// The target under which the gateway logs requests.
+const ACCESS: &str = "pileus::access";
+
 /// Starts it. A second start in the same process (tests) leaves the first in place.
 ///
 /// # Errors
@@ -19,6 +22,12 @@ pub(crate) fn start(log: &Log) -> Result<(), ServerError> {
             .because(error)
             .remedy("use `error`, `warn`, `info`, `debug` or `trace`, or per part as in `info,edge_gateway=debug`")
     })?;
+    // A line for each request costs more than the request: only for who asks.
+    let filter = if log.level.contains(ACCESS) {
+        filter
+    } else {
+        filter.with_target(ACCESS, tracing::level_filters::LevelFilter::WARN)
+    };
     let terminal = std::io::stderr().is_terminal();
     let json = match log.format {
         LogFormat::Auto => !terminal,

@@ -6,19 +6,6 @@ use compute_api::{FindingState, HostReport, Language, RuntimeListing};
 use compute_scheduler::Snapshot;
 use serde_json::{Value, json};
 
-/// `/_pileus/health`: what a supervisor and `make run` wait for.
-pub(crate) fn health(status: &str, cause: Option<&str>, uptime: Duration) -> Value {
-    let mut page = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "status": status,
-        "uptime_ms": millis(uptime),
-    });
-    if let (Some(cause), Some(members)) = (cause, page.as_object_mut()) {
-        members.insert("cause".to_owned(), json!(cause));
-    }
-    page
-}
-
 /// `/_pileus/runtimes`: what was found on this host and what was not.
 pub(crate) fn runtimes(listing: &RuntimeListing) -> Value {
     let installed: Vec<Value> = listing
@@ -121,10 +108,6 @@ mod tests {
 
     #[test]
     fn pages_say_what_is_there() {
-        let page = health("ok", None, Duration::from_millis(12));
-        assert_eq!((&page["status"], &page["uptime_ms"], page.get("cause")), (&json!("ok"), &json!(12), None));
-        let page = health("failed", Some("disk"), Duration::ZERO);
-        assert_eq!(page["cause"], "disk");
         let listing = RuntimeListing {
             installed: vec![InstalledRuntime {
                 name: "python3.11".to_owned(),

@@ -1,0 +1,300 @@
+//! The composition: which services there are, on which back-ends, and how a request finds its service.
+//!
+//! Invariant: this crate alone names the back-ends (the embedded store, the process sandbox); a service sees traits.
+
+use std::{sync::Arc, time::Duration};
+
+use base_env::Env;
+use base_types::{AccountId, Fault};
+use compute_api::{FunctionHost as _, IsolationLevel};
+use compute_process::ProcessHost;
+use edge_gateway::{Body, Call, Key, Lookup, OwnCall, Upstream, UrlCall};
+use http::{Request, Response, Uri, uri::PathAndQuery};
+use services_kernel::{Cx, Dispatcher, PageTokens, Principal, keep_reconciling};
+use services_lambda::{Lambda, archive::CodeFolder, url::UrlBase};
+use services_logs::CloudWatchLogs;
+use services_ports::RoleCredentials;
+use services_sts::{SessionLookup, Sts};
+use store_api::Tx;
+use store_embedded::{DataDir, EmbeddedStore};
+use store_segments::Segments;
+use tokio::{sync::watch, task::JoinHandle};
+use wire_schema::{Model, Serve, ServiceSchema};
+
+use crate::{
+    ServerConfig, host_memory,
+    installation::Installation,
+    own::{self, Choice, Page},
+    pages,
+};
+
+/// Lambda on this host, with its output in our logs.
+type Functions = Lambda<ProcessHost, CloudWatchLogs>;
+
+/// What the services are made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) config: &'a ServerConfig,
+    pub(crate) env: &'a Env,
+    pub(crate) embedded: &'a EmbeddedStore,
+    pub(crate) directory: &'a Arc<DataDir>,
+    pub(crate) installation: &'a Installation,
+    pub(crate) host: ProcessHost,
+    pub(crate) segments: Segments,
+    pub(crate) code: CodeFolder,
+    /// Where function URLs say they are.
+    pub(crate) port: Option<u16>,
+}
+
+/// Everything that stands behind the gateway.
+pub(crate) struct Cloud {
+    schemas: [&'static ServiceSchema; 3],
+    dispatcher: Dispatcher,
+    installation: Installation,
+    embedded: EmbeddedStore,
+    directory: Arc<DataDir>,
+    host: ProcessHost,
+    lambda: Arc<Functions>,
+    logs: Arc<CloudWatchLogs>,
+    sts: Arc<Sts>,
+}
+
+/// What must be ended in order.
+pub(crate) struct Rooms {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    lambda: Arc<Functions>,
+    segments: Segments,
+    env: Env,
+}
+
+impl Rooms {
+    /// Background work begins nothing new.
+    pub(crate) fn stop_reconcilers(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Lets what runs finish within the limit, ends every environment, and puts the logs on disk. True when everything
+    /// came to its end.
+    pub(crate) async fn end(self, limit: Duration) -> bool {
+        let begun = self.env.monotonic();
+        let mut finished = self.lambda.shut_down(limit).await;
+        for mut task in self.tasks {
+            let left = limit.saturating_sub(self.env.monotonic().since(begun)).max(Duration::from_millis(100));
+            if self.env.timeout(left, &mut task).await.is_err() {
+                task.abort();
+                finished = false;
+            }
+        }
+        if let Err(error) = self.segments.sync().await {
+            tracing::error!(%error, "the last log lines could not be put on disk");
+        }
+        finished
+    }
+}
+
+impl Cloud {
+    /// Puts the services together and starts their background work.
+    pub(crate) fn assemble(parts: Parts<'_>) -> (Self, Rooms) {
+        let Parts { config, env, embedded, directory, installation, host, segments, code, port } = parts;
+        let store = embedded.store().clone();
+        let tokens = PageTokens::new(&installation.derive("page-tokens"), env.clone());
+        let sts = Arc::new(Sts::new(&installation.derive("sessions"), env.clone()));
+        let logs = CloudWatchLogs::new(store.clone(), segments.clone(), tokens.clone());
+        let lambda = Lambda::new(services_lambda::Parts {
+            store: store.clone(),
+            env: env.clone(),
+            host: host.clone(),
+            scheduler: scheduler_limits(config),
+            code,
+            tokens,
+            credentials: Arc::clone(&sts) as Arc<dyn RoleCredentials>,
+            logs: logs.clone(),
+            settings: lambda_settings(config, port),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = lambda.start_tasks(&stopped);
+        tasks.push(tokio::spawn(keep_reconciling(logs.reconciler(), store.clone(), env.clone(), stopped)));
+        let lambda = Arc::new(lambda);
+        let rooms = Rooms { stop, tasks, lambda: Arc::clone(&lambda), segments, env: env.clone() };
+        let cloud = Self {
+            schemas: [model_lambda::Api::service(), model_logs::Api::service(), model_sts::Api::service()],
+            dispatcher: Dispatcher::new(store),
+            installation: installation.clone(),
+            embedded: embedded.clone(),
+            directory: Arc::clone(directory),
+            host,
+            lambda,
+            logs: Arc::new(logs),
+            sts,
+        };
+        (cloud, rooms)
+    }
+
+    /// Decodes, dispatches, encodes.
+    async fn serve<M, S>(&self, service: &Arc<S>, call: Call) -> Response<Body>
+    where
+        M: Serve<S, Cx, Tx>,
+        S: Send + Sync + 'static,
+    {
+        let Call { cx, head, body, .. } = call;
+        let route = wire_http::route(M::service(), &head);
+        let request_id = Arc::clone(&cx.request_id);
+        let response = match wire_http::read::<M>(&route, &head, body) {
+            Ok(read) => {
+                let outcome = self.dispatcher.dispatch::<M, S>(service, cx, read.request).await;
+                wire_http::respond::<M>(&route, read.operation, &outcome, &request_id)
+            }
+            Err(error) => wire_http::refuse::<M>(&route, &error, &request_id),
+        };
+        response.map(Body::from)
+    }
+}
+
+impl Upstream for Cloud {
+    fn services(&self) -> &[&'static ServiceSchema] {
+        &self.schemas
+    }
+
+    async fn call(&self, call: Call) -> Response<Body> {
+        match call.service.name {
+            "lambda" => self.serve::<model_lambda::Api, _>(&self.lambda, call).await,
+            "logs" => self.serve::<model_logs::Api, _>(&self.logs, call).await,
+            // The gateway routes to the services named above and to this one only.
+            _ => self.serve::<model_sts::Api, _>(&self.sts, call).await,
+        }
+    }
+
+    async fn function_url(&self, call: UrlCall) -> Response<Body> {
+        let text = |name: &str| call.head.headers.get(name).and_then(|value| value.to_str().ok());
+        let principal = match &call.identity {
+            Ok(identity) => Arc::clone(&identity.principal),
+            Err(_) => Arc::new(Principal::Anonymous),
+        };
+        let cx = Cx {
+            // The URL's own account and region take their place when it is found.
+            account: AccountId::DEFAULT,
+            region: call.region.clone().unwrap_or_default(),
+            principal,
+            source: None,
+            request_id: Arc::clone(&call.request_id),
+            trace: text("x-amzn-trace-id").map(Arc::from),
+            hops: 0,
+            deadline: None,
+            endpoint: Arc::from(format!("http://{}", text("host").unwrap_or_default())),
+            source_ip: Arc::clone(&call.source_ip),
+            user_agent: Arc::from(text("user-agent").unwrap_or_default()),
+        };
+        let UrlCall { url_id, path, mut head, body, .. } = call;
+        head.uri = as_seen_by_function(&head.uri, &path);
+        self.lambda.serve_url(&cx, &url_id, Request::from_parts(head, body)).await.map(Body::from)
+    }
+
+    async fn own(&self, call: OwnCall) -> Option<Response<Body>> {
+        let page = match own::choose(&call) {
+            Choice::Show(page) => page,
+            Choice::Refuse(answer) => return Some(answer),
+            Choice::Unknown => return None,
+        };
+        match page {
+            Page::Runtimes => Some(own::document(&pages::runtimes(&self.host.runtimes()))),
+            Page::Doctor => Some(own::document(&pages::doctor(&self.host.report()))),
+            Page::Environments => Some(own::document(&pages::environments(&self.lambda.environments()))),
+            Page::Backup => Some(own::backup(&self.embedded, &self.directory)),
+            Page::Package(token) => own::package(self.lambda.package(&token).await),
+        }
+    }
+
+    async fn key(&self, key_id: &str, token: Option<&str>) -> Result<Lookup, Fault> {
+        match self.installation.root_secret(key_id) {
+            Some(_) if token.is_some() => Ok(Lookup::InvalidToken),
+            Some(secret) => {
+                let account = AccountId::DEFAULT;
+                let principal = Arc::new(Principal::Root { account });
+                Ok(Lookup::Found(Key { secret: secret.to_owned(), principal, account }))
+            }
+            None => Ok(match self.sts.session(key_id, token) {
+                SessionLookup::Found(session) => Lookup::Found(Key {
+                    secret: session.secret,
+                    principal: session.principal,
+                    account: session.account,
+                }),
+                SessionLookup::Unknown => Lookup::Unknown,
+                SessionLookup::Invalid => Lookup::InvalidToken,
+                SessionLookup::Expired => Lookup::Expired,
+            }),
+        }
+    }
+}
+
+/// The request's target with the path that the function shall see.
+fn as_seen_by_function(uri: &Uri, path: &str) -> Uri {
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    // It is a part of a target that was parsed before, so it parses.
+    PathAndQuery::try_from(target).map_or_else(|_| uri.clone(), Uri::from)
+}
+
+fn scheduler_limits(config: &ServerConfig) -> compute_scheduler::Limits {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let functions = &config.functions;
+    let defaults = compute_scheduler::Limits::default();
+    compute_scheduler::Limits {
+        account_concurrency: functions.concurrency,
+        memory_budget_mib: match functions.memory_budget_mib {
+            0 => host_memory::total_mib().map_or(defaults.memory_budget_mib, |total| total / 5 * 4),
+            told => told,
+        },
+        starts_concurrent: match functions.starts_concurrent {
+            0 => processors * 2,
+            told => told,
+        },
+        waiters_per_function: functions.waiters_max,
+        waiters_total: functions.waiters_max.saturating_mul(4),
+        idle_max: Duration::from_secs(functions.idle_seconds_max),
+        ..defaults
+    }
+}
+
+fn lambda_settings(config: &ServerConfig, port: Option<u16>) -> services_lambda::Settings {
+    let domain = config.domains.first().cloned().unwrap_or_else(|| "localhost".to_owned());
+    let isolation_min = match config.functions.isolation_min.parse() {
+        Ok(level) => level,
+        // `auto`: the configuration was checked.
+        Err(_) if config.auth_required() => IsolationLevel::Full,
+        Err(_) => IsolationLevel::SingleUid,
+    };
+    services_lambda::Settings {
+        urls: UrlBase { scheme: "http".to_owned(), domain, port },
+        isolation_min,
+        ..services_lambda::Settings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_sees_its_own_path_and_the_whole_query() {
+        for (target, path, seen) in [
+            ("/_pileus/url/abc/a/b?x=1&y", "/a/b", "/a/b?x=1&y"),
+            ("/_pileus/url/abc", "/", "/"),
+            ("/a%20b?", "/a%20b", "/a%20b?"),
+        ] {
+            let uri: Uri = target.parse().unwrap();
+            assert_eq!(as_seen_by_function(&uri, path).to_string(), seen);
+        }
+    }
+
+    #[test]
+    fn required_signatures_ask_for_full_isolation_unless_told() {
+        let mut config = ServerConfig::default();
+        assert_eq!(lambda_settings(&config, Some(1)).isolation_min, IsolationLevel::SingleUid);
+        config.auth = crate::Auth::Required;
+        assert_eq!(lambda_settings(&config, Some(1)).isolation_min, IsolationLevel::Full);
+        config.functions.isolation_min = "no-limits".to_owned();
+        assert_eq!(lambda_settings(&config, Some(1)).isolation_min, IsolationLevel::NoLimits);
+    }
+}

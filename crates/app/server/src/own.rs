@@ -1,0 +1,158 @@
+//! The server's own pages below `/_pileus/`: who may see them, and how they are answered.
+//!
+//! Every page but `health` (which the gateway answers) and deployment packages (whose location is sealed) is for the
+//! account's root only: anybody on an open loopback server, the root key otherwise. A function never gets here.
+
+use std::{io, sync::Arc};
+
+use base_types::Fault;
+use bytes::Bytes;
+use edge_gateway::{Body, ByteStream, Identity, OwnCall};
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use serde_json::{Value, json};
+use services_kernel::Principal;
+use store_embedded::{DataDir, EmbeddedStore};
+use tokio::sync::mpsc;
+use wire_sigv4::{Family, SignatureError};
+
+/// Pieces of a backup that may wait for a slow reader.
+const BACKUP_PIECES: usize = 8;
+/// The size of a piece.
+const BACKUP_PIECE_BYTES: usize = 256 * 1024;
+/// What of the data directory a backup holds beside the store and its blobs. Unpacked code is made anew from the blobs,
+/// with the permissions that it must have.
+pub(crate) const BACKUP_DIRECTORIES: &[&str] = &["segments"];
+
+/// The pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Page {
+    Runtimes,
+    Doctor,
+    Environments,
+    Backup,
+    /// A deployment package, by the sealed token of the location that `GetFunction` answered.
+    Package(String),
+}
+
+/// What a call below `/_pileus/` gets.
+pub(crate) enum Choice {
+    /// This page.
+    Show(Page),
+    /// An answer that says why not.
+    Refuse(Response<Body>),
+    /// There is no such page.
+    Unknown,
+}
+
+/// Which page a call means, and whether this caller may see it.
+pub(crate) fn choose(call: &OwnCall) -> Choice {
+    if let Some(token) = call.path.strip_prefix("lambda/packages/") {
+        // The token is the permission: like a presigned URL it may be fetched without a signature.
+        return if call.head.method == Method::GET {
+            Choice::Show(Page::Package(token.to_owned()))
+        } else {
+            Choice::Unknown
+        };
+    }
+    let (page, methods): (Page, &[Method]) = match call.path.as_str() {
+        "runtimes" => (Page::Runtimes, &[Method::GET]),
+        "doctor" => (Page::Doctor, &[Method::GET]),
+        "environments" => (Page::Environments, &[Method::GET]),
+        "backup" => (Page::Backup, &[Method::GET, Method::POST]),
+        _ => return Choice::Unknown,
+    };
+    if !methods.contains(&call.head.method) {
+        return Choice::Refuse(refusal(405, "MethodNotAllowed", "This page does not know the method."));
+    }
+    match why_not(&call.identity) {
+        Some(refused) => Choice::Refuse(refused),
+        None => Choice::Show(page),
+    }
+}
+
+/// The refusal of whoever is not the account's root.
+fn why_not(identity: &Result<Identity, SignatureError>) -> Option<Response<Body>> {
+    match identity {
+        Ok(identity) => match &*identity.principal {
+            Principal::Root { .. } => None,
+            Principal::AssumedRole { .. } | Principal::Service { .. } | Principal::Anonymous => Some(refusal(
+                403,
+                "AccessDeniedException",
+                &format!("{} is not authorized: this page is for the account's root.", identity.principal),
+            )),
+        },
+        Err(error) => {
+            let denial = error.describe(Family::RestJson);
+            Some(refusal(denial.status, denial.code, &denial.message))
+        }
+    }
+}
+
+/// A document as an answer.
+pub(crate) fn document(page: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from(page.to_string())));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A deployment package.
+pub(crate) fn package(zip: Result<Option<Bytes>, Fault>) -> Option<Response<Body>> {
+    match zip {
+        Ok(Some(zip)) => {
+            let mut response = Response::new(Body::from(zip));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
+            Some(response)
+        }
+        Ok(None) => None,
+        Err(fault) => {
+            tracing::error!(?fault, "a deployment package cannot be read");
+            Some(refusal(500, "ServiceException", "The package cannot be read just now."))
+        }
+    }
+}
+
+fn refusal(status: u16, code: &str, message: &str) -> Response<Body> {
+    let mut response = document(&json!({ "__type": code, "message": message }));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}
+
+/// A backup as it is made. When it fails the connection breaks, so that nobody takes a part for the whole.
+pub(crate) fn backup(store: &EmbeddedStore, directory: &Arc<DataDir>) -> Response<Body> {
+    let (sender, stream) = ByteStream::channel(BACKUP_PIECES);
+    let (store, directory) = (store.clone(), Arc::clone(directory));
+    tokio::task::spawn_blocking(move || {
+        let pieces = Pieces { sender: sender.clone() };
+        let writer = io::BufWriter::with_capacity(BACKUP_PIECE_BYTES, pieces);
+        match store.backup(&directory, BACKUP_DIRECTORIES, writer) {
+            Ok(summary) => tracing::info!(entries = summary.entries, files = summary.files, "a backup was written"),
+            Err(error) => {
+                let fault = error.into_fault();
+                tracing::error!(?fault, "a backup failed");
+                // Who reads may have gone: then that was the failure.
+                drop(sender.blocking_send(Err(fault)));
+            }
+        }
+    });
+    let mut response = Response::new(Body::Stream(stream));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response
+}
+
+/// Hands over what is written, waiting for the reader.
+struct Pieces {
+    sender: mpsc::Sender<Result<Bytes, Fault>>,
+}
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.sender.blocking_send(Ok(Bytes::copy_from_slice(bytes))) {
+            Ok(()) => Ok(bytes.len()),
+            Err(_) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client stopped reading")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
