@@ -22,7 +22,7 @@ use std::{
 };
 
 use base_types::Fault;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, flock};
 
 use crate::{
     Disk, EngineKind, Options, RealDisk,
@@ -136,9 +136,8 @@ impl DataDir {
                 options.engine
             }
         };
-        // A directory that only this start would find read-only.
-        let probe = path.join("LOCK.probe");
-        fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(not_writable)?;
+        // The lock may be writable where the directory is not.
+        rustix::fs::access(path, Access::WRITE_OK).map_err(|error| not_writable(error.into()))?;
         Ok(Self { path: path.to_owned(), disk: Arc::new(disk), engine, lock: Arc::new(lock) })
     }
 

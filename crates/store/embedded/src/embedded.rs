@@ -64,10 +64,7 @@ impl EmbeddedStore {
         options: Options,
         env: &Env,
     ) -> Result<Self, OpenError> {
-        let prepared =
-            |path: &str| disk.create_dir(path).map_err(|error| OpenError::disk("prepare the directory", error));
-        ["store", log::DIRECTORY, blobs::DIRECTORY].into_iter().try_for_each(prepared)?;
-        disk.sync_dir("").map_err(|error| OpenError::disk("prepare the directory", error))?;
+        prepare(&*disk).map_err(|error| OpenError::disk("prepare the directory", error))?;
         let engine: Box<dyn Engine> = match (kind, directory) {
             (EngineKind::Lsm, Some(directory)) => {
                 Box::new(LsmEngine::open(directory.path(), options.engine_cache_bytes)?)
@@ -93,6 +90,14 @@ impl EmbeddedStore {
     pub(crate) fn file_blobs(&self) -> &Arc<FileBlobs> {
         &self.backend.files
     }
+}
+
+/// Makes the directories. Their names are synced even when they are there: the start that made them may have been cut short. (That costs
+/// nothing when nothing changed.)
+fn prepare(disk: &dyn Disk) -> io::Result<()> {
+    ["store", log::DIRECTORY, blobs::DIRECTORY].into_iter().try_for_each(|path| disk.create_dir(path))?;
+    disk.sync_dir("")?;
+    disk.sync_dir("store")
 }
 
 /// The state as the crash left it: the engine's, and over it what the log holds beyond.
