@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use base_types::{Fault, Timestamp};
+use base_types::{Fault, FaultKind, Timestamp};
 use parking_lot::Mutex;
 use services_kernel::Reconciler;
 use store_api::{Direction, Key, Store, Tx};
@@ -35,6 +35,8 @@ impl Settle {
         let Some(stored) = found else { return self.forget(&version).await };
         let outcome = match self.control.packages.ensure(&stored.code.digest).await {
             Ok(_) => Ok(()),
+            // The store stops, or is overloaded: nothing is known about the code.
+            Err(fault) if fault.kind() != FaultKind::Internal => return Err(fault),
             Err(fault) => {
                 tracing::error!(function = version.name, ?fault, "the code of a function cannot be made ready");
                 Err("The function's code cannot be made ready on this host; its log says why.".to_owned())

@@ -56,18 +56,16 @@ pub enum ArchiveError {
     /// Not a zip, damaged, or with a wrong checksum.
     #[error("Could not unzip uploaded file. Please check your file, then try to upload again.")]
     Broken,
-    /// A zip that must not be unpacked.
-    #[error(
-        "Could not unzip uploaded file. Please check your file, then try to upload again. Entry `{entry}` {reason}."
-    )]
+    /// A zip that must not be unpacked. AWS says of it what it says of a broken one; [`ArchiveError::reason`] says more.
+    #[error("Could not unzip uploaded file. Please check your file, then try to upload again.")]
     Hostile {
         /// The entry's name, shortened.
         entry: String,
         /// Completes "entry …".
         reason: &'static str,
     },
-    /// More entries than we unpack.
-    #[error("Could not unzip uploaded file. It holds more than {0} entries.")]
+    /// More entries than we unpack; AWS's text for what it cannot unpack.
+    #[error("Could not unzip uploaded file. Please check your file, then try to upload again.")]
     TooManyEntries(usize),
     /// The zip itself is too large (`RequestEntityTooLargeException`).
     #[error("Zipped size must be smaller than {0} bytes")]
@@ -75,6 +73,18 @@ pub enum ArchiveError {
     /// What it inflates to is too large.
     #[error("Unzipped size must be smaller than {0} bytes")]
     UnzippedTooLarge(u64),
+}
+
+impl ArchiveError {
+    /// What the server's own log says: why an archive was refused that AWS's text says little about.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Hostile { entry, reason } => format!("entry `{entry}` {reason}"),
+            Self::TooManyEntries(limit) => format!("it holds more than {limit} entries"),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// What lies at a path.

@@ -159,7 +159,7 @@ fn hostile_and_broken_archives_are_refused() {
         (vec![], "Uploaded file must be a non-empty zip"),
         (vec![Raw::file("d/", b"").mode(0o040_755)], "Uploaded file must be a non-empty zip"),
     ] {
-        let error = read(&entries).expect_err(message).to_string();
+        let error = read(&entries).expect_err(message).reason();
         assert!(error.contains(message), "{error} should say: {message}");
     }
     for (bytes, message) in [
@@ -182,7 +182,7 @@ fn hostile_and_broken_archives_are_refused() {
 fn limits_hold_while_inflating_whatever_the_zip_claims() {
     let small = Limits { zipped_bytes_max: 10_000, unzipped_bytes_max: 1000, entries_max: 3, path_bytes_max: 64 };
     let check = |bytes: &[u8], message: &str| {
-        assert_eq!(Package::read(bytes, &small).unwrap_err().to_string(), message);
+        assert_eq!(Package::read(bytes, &small).unwrap_err().reason(), message);
     };
     check(
         &zip_of(&[Raw::file("a", &[0; 500]), Raw::file("b", &[0; 500])]),
@@ -190,8 +190,8 @@ fn limits_hold_while_inflating_whatever_the_zip_claims() {
     );
     check(&vec![b'x'; 10_000], "Zipped size must be smaller than 10000 bytes");
     let many: Vec<Raw> = (0..4).map(|i| Raw::file(&format!("f{i}"), b"")).collect();
-    check(&zip_of(&many), "Could not unzip uploaded file. It holds more than 3 entries.");
-    check(&zip_of(&[Raw::file("a/b/c/d", b"x")]), "Could not unzip uploaded file. It holds more than 3 entries.");
+    check(&zip_of(&many), "it holds more than 3 entries");
+    check(&zip_of(&[Raw::file("a/b/c/d", b"x")]), "it holds more than 3 entries");
 
     // A bomb: a megabyte of zeros, deflated to about a kilobyte.
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));

@@ -8,5 +8,6 @@ mod host;
 mod invoke;
 mod lifecycle;
 mod recorded;
+mod recording;
 mod urls;
 mod world;
