@@ -101,7 +101,11 @@ impl LogsReconciler {
                 .collect(),
             cutoffs: HashMap::new(),
         };
-        let reclaimed = self.logs.segments.reclaim(reclaim).await.map_err(Fault::from)?;
+        let reclaimed = match self.logs.segments.reclaim(reclaim).await {
+            // A backup is being made: the trash stays for a later round.
+            Err(SegmentsError::Held) => return Ok(false),
+            reclaimed => reclaimed?,
+        };
         tracing::debug!(?reclaimed, "freed deleted log events");
         let full = trash.len() == TRASH_PER_ROUND;
         let clear = move |tx: &Tx| trash.iter().try_for_each(|item: &Trash| tables::empty_trash(tx, item));
@@ -126,8 +130,10 @@ impl LogsReconciler {
         }
         if !cutoffs.is_empty() {
             let reclaim = Reclaim { cutoffs, ..Reclaim::default() };
-            let reclaimed = self.logs.segments.reclaim(reclaim).await.map_err(Fault::from)?;
-            tracing::debug!(?reclaimed, "freed expired log events");
+            match self.logs.segments.reclaim(reclaim).await {
+                Err(SegmentsError::Held) => {}
+                reclaimed => tracing::debug!(reclaimed = ?reclaimed?, "freed expired log events"),
+            }
         }
         Ok(())
     }

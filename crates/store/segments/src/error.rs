@@ -61,6 +61,9 @@ pub enum SegmentsError {
         /// The bound.
         max: usize,
     },
+    /// The files are being copied: nothing can be reclaimed just now.
+    #[error("the files of the log segments are held for a copy")]
+    Held,
     /// The segments are shutting down.
     #[error("the log segments are closed")]
     Closed,
@@ -82,7 +85,7 @@ impl SegmentsError {
 impl From<SegmentsError> for Fault {
     fn from(error: SegmentsError) -> Self {
         let kind = match error {
-            SegmentsError::DiskFull { .. } | SegmentsError::Closed => FaultKind::Unavailable,
+            SegmentsError::DiskFull { .. } | SegmentsError::Held | SegmentsError::Closed => FaultKind::Unavailable,
             SegmentsError::Io { .. }
             | SegmentsError::Damaged { .. }
             | SegmentsError::Newer { .. }

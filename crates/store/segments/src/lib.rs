@@ -175,7 +175,7 @@ impl Segments {
     /// the cut-off themselves.
     ///
     /// # Errors
-    /// When the disk fails: asking again goes on where it stopped.
+    /// When the disk fails: asking again goes on where it stopped. [`SegmentsError::Held`] while a copy is made.
     pub async fn reclaim(&self, reclaim: Reclaim) -> Result<Reclaimed, SegmentsError> {
         if !reclaim.groups.is_empty() || !reclaim.streams.is_empty() {
             let (reply, answer) = oneshot::channel();
@@ -189,9 +189,34 @@ impl Segments {
         answer.await.map_err(|_| SegmentsError::Closed)?
     }
 
+    /// Keeps every file of the directory until the guard is dropped, so that the directory can be copied file by file while
+    /// appending goes on. A copy made under it, opened, has every event that was visible when this returned, once.
+    ///
+    /// Nothing is reclaimed meanwhile, and what is sealed or merged takes space twice: hold it no longer than the copy takes.
+    #[must_use]
+    pub fn hold_files(&self) -> FilesHeld {
+        self.0.shared.hold_files();
+        FilesHeld(self.clone())
+    }
+
     fn command(&self, command: Command) -> Result<(), SegmentsError> {
         let commands = self.0.commands.as_ref().ok_or(SegmentsError::Closed)?;
         commands.send(command).map_err(|_| SegmentsError::Closed)
+    }
+}
+
+/// While it lives, no file is removed. See [`Segments::hold_files`].
+#[derive(Debug)]
+pub struct FilesHeld(Segments);
+
+impl Drop for FilesHeld {
+    fn drop(&mut self) {
+        let handle = &self.0.0;
+        handle.shared.release_files();
+        // What was to be removed meanwhile is removed now; when everything is closing, the next start does it.
+        if let Some(tasks) = &handle.tasks {
+            drop(tasks.send(maintenance::Task::Seal));
+        }
     }
 }
 

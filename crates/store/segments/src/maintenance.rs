@@ -45,6 +45,9 @@ pub(crate) fn run(shared: &Shared, tasks: &Receiver<Task>) {
         };
         match task {
             Ok(Task::Seal) | Err(RecvTimeoutError::Timeout) => seal_and_merge(shared, &mut pending),
+            Ok(Task::Reclaim { reply, .. }) if shared.are_files_held() => {
+                drop(reply.send(Err(SegmentsError::Held)));
+            }
             Ok(Task::Reclaim { reclaim, reply }) => {
                 if shared.snapshot().frozen.is_some() {
                     seal_and_merge(shared, &mut pending);
@@ -81,6 +84,9 @@ fn give_way(shared: &Shared, pending: &mut Vec<(Kind, u64)>) -> Result<(), Segme
 fn seal_and_merge(shared: &Shared, pending: &mut Vec<(Kind, u64)>) {
     if !seal_and_tell(shared, pending) {
         return;
+    }
+    if !pending.is_empty() {
+        remove_replaced(shared, pending);
     }
     while !shared.is_closing() {
         match merge_once(shared, pending) {
@@ -121,12 +127,15 @@ fn write_memtable(
 
 /// Removes what is replaced. What cannot be removed now stays on the list.
 fn remove_replaced(shared: &Shared, pending: &mut Vec<(Kind, u64)>) {
-    let removed =
-        pending.iter().try_for_each(|&(kind, id)| files::remove(&files::path_of(&shared.directory, kind, id)));
-    // A removal must not be undone by a power cut after its replacement is replaced in turn.
-    match removed.and_then(|()| files::sync_directory(&shared.directory)) {
-        Ok(()) => pending.clear(),
-        Err(error) => tracing::warn!(%error, "replaced files of log events stay behind for now"),
+    let removed = shared.unless_held(|| {
+        pending.iter().try_for_each(|&(kind, id)| files::remove(&files::path_of(&shared.directory, kind, id)))?;
+        // A removal must not be undone by a power cut after its replacement is replaced in turn.
+        files::sync_directory(&shared.directory)
+    });
+    match removed {
+        Some(Ok(())) => pending.clear(),
+        Some(Err(error)) => tracing::warn!(%error, "replaced files of log events stay behind for now"),
+        None => {}
     }
 }
 

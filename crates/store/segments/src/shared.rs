@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     seal_failure: Mutex<Option<SegmentsError>>,
     seal_progress: Condvar,
     closing: AtomicBool,
+    /// How many copies of the directory are being made. Locked while files are removed.
+    holds: Mutex<usize>,
 }
 
 /// What exists at one moment. Each event is in exactly one place.
@@ -50,6 +52,7 @@ impl Shared {
             seal_failure: Mutex::new(None),
             seal_progress: Condvar::new(),
             closing: AtomicBool::new(false),
+            holds: Mutex::new(0),
         }
     }
 
@@ -71,6 +74,25 @@ impl Shared {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// From when this returns until [`Shared::release_files`] no file is removed.
+    pub(crate) fn hold_files(&self) {
+        *self.holds.lock() += 1;
+    }
+
+    pub(crate) fn release_files(&self) {
+        *self.holds.lock() -= 1;
+    }
+
+    pub(crate) fn are_files_held(&self) -> bool {
+        *self.holds.lock() > 0
+    }
+
+    /// Runs `remove` unless files are held; `None` if they are.
+    pub(crate) fn unless_held<R>(&self, remove: impl FnOnce() -> R) -> Option<R> {
+        let holds = self.holds.lock();
+        (*holds == 0).then(remove)
     }
 
     /// Maintenance tells how sealing went.

@@ -239,3 +239,39 @@ async fn readers_see_order_and_no_event_twice_while_segments_are_sealed_merged_a
     writer.await.unwrap();
     assert_eq!(read(&segments, everything(GROUP)).len(), 3000);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_made_while_files_are_held_has_everything_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let segments = open(folder.path(), small());
+    for number in 0..500 {
+        segments.append(batch(GROUP, 1, &[(number, "before the copy")]), Durability::Buffered).await.unwrap();
+    }
+    let held = segments.hold_files();
+    let list = || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<_> = list().collect();
+    // Sealing and merging replace every file that was listed before it is copied.
+    for number in 500..1500 {
+        segments.append(batch(GROUP, 1, &[(number, "during the copy")]), Durability::Buffered).await.unwrap();
+    }
+    let dead = Reclaim { groups: [GroupId(9)].into(), ..Reclaim::default() };
+    let refused = segments.reclaim(dead.clone()).await;
+    assert!(matches!(refused, Err(SegmentsError::Held)));
+    let copy = tempfile::tempdir().unwrap();
+    for name in names.iter().filter(|name| !name.to_str().unwrap().ends_with(".tmp")) {
+        std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let held_count = list().count();
+    drop(held);
+    let check = |segments: &Segments, at_least: usize| {
+        let events = read(segments, everything(GROUP));
+        assert!(events.len() >= at_least, "{}", events.len());
+        assert!(events.iter().enumerate().all(|(index, event)| event.position.timestamp == index as u64));
+    };
+    check(&open(copy.path(), small()), 500);
+    segments.reclaim(dead).await.unwrap();
+    assert!(list().count() < held_count / 2, "what was held is removed afterwards: {} of {held_count}", list().count());
+    check(&segments, 1500);
+    drop(segments);
+    check(&open(folder.path(), small()), 1500);
+}
