@@ -11,23 +11,23 @@ pub struct AssumeRoleRequest {
     pub role_arn: String,
     /// `RoleSessionName`.
     pub role_session_name: String,
-    /// `PolicyArns`.
+    /// `PolicyArns`. Not supported.
     pub policy_arns: Option<Vec<PolicyDescriptorType>>,
-    /// `Policy`.
+    /// `Policy`. Not supported.
     pub policy: Option<String>,
     /// `DurationSeconds`.
     pub duration_seconds: Option<i32>,
-    /// `Tags`.
+    /// `Tags`. Not supported.
     pub tags: Option<Vec<Tag>>,
-    /// `TransitiveTagKeys`.
+    /// `TransitiveTagKeys`. Not supported.
     pub transitive_tag_keys: Option<Vec<String>>,
-    /// `ExternalId`.
+    /// `ExternalId`. Not supported.
     pub external_id: Option<String>,
     /// `SerialNumber`. Not supported.
     pub serial_number: Option<String>,
     /// `TokenCode`. Not supported.
     pub token_code: Option<String>,
-    /// `SourceIdentity`.
+    /// `SourceIdentity`. Not supported.
     pub source_identity: Option<String>,
     /// `ProvidedContexts`. Not supported.
     pub provided_contexts: Option<Vec<ProvidedContext>>,

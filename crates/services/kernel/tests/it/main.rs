@@ -123,6 +123,9 @@ mod authorize {
             assert_eq!(role, Role::AccessDenied);
             Self(message)
         }
+        fn by_name(_: &str, _: String) -> Option<Self> {
+            None
+        }
         fn schema(&self) -> &'static ErrorSchema {
             unreachable!("never sent")
         }

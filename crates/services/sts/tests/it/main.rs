@@ -116,16 +116,6 @@ async fn who_may_not_assume_is_told_so_in_awss_words() {
             "400 ValidationError: The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by \
              role chaining",
         ),
-        (
-            root(),
-            with(|request| request.policy = Some("{}".into())),
-            "501 NotImplementedException: Pileus does not support `Policy` of AssumeRole yet.",
-        ),
-        (
-            root(),
-            with(|request| request.external_id = Some("xyz".into())),
-            "501 NotImplementedException: Pileus does not support `ExternalId` of AssumeRole yet.",
-        ),
     ] {
         let error = run(&store, &sts, move |sts, tx| sts.assume_role(&cx, tx, &request)).await.unwrap_err();
         let got = format!("{} {}: {}", error.status(), error.code(), error.message());
