@@ -63,6 +63,9 @@ fn serve() -> io::Result<()> {
     end
 }
 
+/// With nothing asked for this long, there is time for what will be needed next.
+const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
 struct Launcher {
     socket: OwnedFd,
     signals: OwnedFd,
@@ -76,6 +79,8 @@ struct Launcher {
     level: Level,
     findings: Vec<Found>,
     rooms: BTreeMap<u64, Room>,
+    /// The size of the last `/tmp`: the next is made ahead when there is nothing else to do.
+    tmp_bytes: Option<u64>,
     /// Groups whose folders could not be removed yet.
     dying: Vec<Group>,
 }
@@ -132,6 +137,7 @@ impl Launcher {
             level: Level::Refused,
             findings,
             rooms: BTreeMap::new(),
+            tmp_bytes: None,
             dying: Vec::new(),
         };
         let trial = namespaces.at("user namespace").and_then(|()| launcher.trial());
@@ -181,7 +187,17 @@ impl Launcher {
             self.dying.retain(|group| !group.remove());
             let (asked, died) = {
                 let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-                match rustix::event::poll(&mut fds, (!self.dying.is_empty()).then_some(&RETRY)) {
+                let wait = match (self.tmp_bytes, self.dying.is_empty()) {
+                    (Some(_), _) => Some(&BREATH),
+                    (None, false) => Some(&RETRY),
+                    (None, true) => None,
+                };
+                match rustix::event::poll(&mut fds, wait) {
+                    Ok(0) => {
+                        if let Some(bytes) = self.tmp_bytes.take() {
+                            self.disks.prepare(bytes);
+                        }
+                    }
                     Ok(_) | Err(rustix::io::Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -302,6 +318,7 @@ impl Launcher {
         walls.extend(self.hierarchies.findings());
         walls.push(self.disks.finding());
         room.program = Some(pid);
+        self.tmp_bytes = Some(entry.tmp_bytes);
         Ok((pid, room.ids.function_uid, walls))
     }
 

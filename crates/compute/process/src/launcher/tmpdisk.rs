@@ -4,6 +4,7 @@
 //! charged to the function's memory, which the host's report says.
 
 use std::{
+    cell::RefCell,
     fs::{self, File},
     io,
     os::fd::{AsFd, OwnedFd},
@@ -27,19 +28,21 @@ pub(crate) struct Disks {
     folder: PathBuf,
     mkfs: Option<&'static str>,
     unusable: Option<String>,
+    /// One mounted image made ahead of need, and its size.
+    spare: RefCell<Option<(u64, OwnedFd)>>,
 }
 
 impl Disks {
     /// Looks for what images need; `folder` is the launcher's own.
     pub(crate) fn detect(folder: PathBuf, root: bool) -> Self {
         let mkfs = MKFS.into_iter().find(|path| Path::new(path).exists());
-        let mut disks = Self { folder, mkfs, unusable: None };
+        let mut disks = Self { folder, mkfs, unusable: None, spare: RefCell::new(None) };
         disks.unusable = match (root, mkfs, Path::new("/dev/loop-control").exists()) {
             (false, _, _) => Some("an ordinary user cannot mount a disk image".to_owned()),
             (_, None, _) => Some("`mkfs.ext4` is not installed".to_owned()),
             (_, _, false) => Some("the host has no loop devices".to_owned()),
             (true, Some(_), true) => {
-                disks.image(512 << 20, 0, 0).err().map(|error| format!("mounting a disk image failed: {error}"))
+                disks.image(512 << 20).err().map(|error| format!("mounting a disk image failed: {error}"))
             }
         };
         disks
@@ -58,10 +61,31 @@ impl Disks {
 
     /// A detached, empty file system of `bytes` whose root belongs to `uid` and `gid`.
     pub(crate) fn make(&self, bytes: u64, uid: u32, gid: u32) -> io::Result<OwnedFd> {
-        if self.unusable.is_none() { self.image(bytes, uid, gid) } else { tmpfs(bytes, uid, gid, false) }
+        if self.unusable.is_some() {
+            return tmpfs(bytes, uid, gid, false);
+        }
+        let spare = self.spare.borrow_mut().take_if(|(size, _)| *size == bytes);
+        let mount = match spare {
+            Some((_, mount)) => mount,
+            None => self.image(bytes)?,
+        };
+        let root =
+            rustix::fs::openat(&mount, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::fs::fchown(&root, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        rustix::fs::fchmod(&root, Mode::from_raw_mode(0o700))?;
+        Ok(mount)
     }
 
-    fn image(&self, bytes: u64, uid: u32, gid: u32) -> io::Result<OwnedFd> {
+    /// Makes the next image of this size ahead of need, if none is waiting.
+    pub(crate) fn prepare(&self, bytes: u64) {
+        let mut spare = self.spare.borrow_mut();
+        if self.unusable.is_none() && spare.as_ref().is_none_or(|(size, _)| *size != bytes) {
+            // What fails now fails again, and is reported, when it is needed.
+            *spare = self.image(bytes).ok().map(|mount| (bytes, mount));
+        }
+    }
+
+    fn image(&self, bytes: u64) -> io::Result<OwnedFd> {
         let template = self.template(bytes)?;
         let path = self.folder.join("tmp.image");
         let image = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
@@ -79,8 +103,6 @@ impl Disks {
             rustix::fs::openat(&mount, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         // Absent when mkfs did not make it.
         let _ = rustix::fs::unlinkat(&root, "lost+found", AtFlags::REMOVEDIR);
-        rustix::fs::fchown(&root, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        rustix::fs::fchmod(&root, Mode::from_raw_mode(0o700))?;
         Ok(mount)
     }
 
