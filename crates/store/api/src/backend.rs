@@ -1,6 +1,7 @@
 //! What a back-end gives: execution of transactions over an ordered, durable key space.
 //!
-//! Everything else (buffering, bounds, own reads, counters, streams, leases, timers, tables, blob references) is written once, above
+//! Everything else (buffering, bounds, own reads, counters, streams, leases, timers, tables, blob references) is
+//! written once, above
 //! this seam.
 
 use std::sync::Arc;

@@ -30,7 +30,8 @@ impl Commit {
         self.writes.is_empty() && self.appends.is_empty()
     }
 
-    /// Makes this commit `version` of `epoch`: the appended records become writes at their positions. A back-end that cannot know the version before the
+    /// Makes this commit `version` of `epoch`: the appended records become writes at their positions. A back-end that
+    /// cannot know the version before the
     /// commit stores the records aside and places them when it does.
     pub fn place(&mut self, epoch: u32, version: u64) {
         for (ordinal, (stream, value, handle)) in (0..).zip(std::mem::take(&mut self.appends)) {
@@ -40,7 +41,8 @@ impl Commit {
         }
     }
 
-    /// Once the commit is durable and before it is answered: fills positions in, runs hooks, wakes waiters. A hook that panics harms
+    /// Once the commit is durable and before it is answered: fills positions in, runs hooks, wakes waiters. A hook
+    /// that panics harms
     /// nobody but itself.
     pub fn complete(self, waiters: &Waiters) {
         for (handle, position) in self.positions {

@@ -70,7 +70,8 @@ impl Key {
         Self(vec![family as u8]).str(account.as_str()).str(region.as_str())
     }
 
-    /// A key of a namespace that spans regions (IAM: give the account) or everything (bucket names: give none). Each use
+    /// A key of a namespace that spans regions (IAM: give the account) or everything (bucket names: give none). Each
+    /// use
     /// is a declared exception to the rule that keys begin with account and region.
     #[must_use]
     pub fn global(family: Family, account: Option<AccountId>) -> Self {

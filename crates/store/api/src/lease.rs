@@ -1,6 +1,7 @@
 //! Leases: one owner of a piece of background work, with fencing.
 //!
-//! Every grant carries a greater fence than the one before. [`Tx::require`] reads the lease's record in the transaction itself, so work
+//! Every grant carries a greater fence than the one before. [`Tx::require`] reads the lease's record in the
+//! transaction itself, so work
 //! done under a lost lease cannot commit, however late it comes.
 
 use std::time::Duration;

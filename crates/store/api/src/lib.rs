@@ -7,7 +7,8 @@
 //! - [`Tx::wake`] and [`Waiter`]: hints after a commit; [`Tx::set_timer`] and [`Store::timer_due`]: durable due times;
 //! - [`Lease`]: one owner of a piece of background work, fenced by [`Tx::require`];
 //! - [`Blobs`]: bodies beside the key space, swept by reference;
-//! - [`Backend`], [`Reader`], [`Work`], [`BlobFiles`]: the seam that the back-ends implement, of which [`Memory`] is one.
+//! - [`Backend`], [`Reader`], [`Work`], [`BlobFiles`]: the seam that the back-ends implement, of which [`Memory`] is
+//!   one.
 //!
 //! Guarantees of every back-end: transactions are serialisable in the order of their commits; an answer (a read's
 //! too) leaves only when everything it depends on is durable; nothing of a failed body remains.

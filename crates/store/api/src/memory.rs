@@ -1,6 +1,7 @@
 //! The back-end that keeps everything in memory: the oracle of the others and the ground of the services' tests.
 //!
-//! It runs each transaction where it is submitted, one at a time, and runs every body **twice** (the first run is thrown away), so that
+//! It runs each transaction where it is submitted, one at a time, and runs every body **twice** (the first run is
+//! thrown away), so that
 //! a body that is not re-runnable shows in the first test.
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};

@@ -34,11 +34,13 @@ impl Store {
     }
 
     /// Runs `body` in a serialisable transaction. `Ok` commits, `Err` rolls back; either way the answer comes when
-    /// everything it depends on is durable. The body may be run again, on another thread too: it must be a function of what it reads.
+    /// everything it depends on is durable. The body may be run again, on another thread too: it must be a function
+    /// of what it reads.
     /// Dropping the future does not stop the transaction.
     ///
     /// # Errors
-    /// The body's own error; or a [`Fault`] of the store (as `E`) when the transaction could not be run or not be made durable.
+    /// The body's own error; or a [`Fault`] of the store (as `E`) when the transaction could not be run or not be
+    /// made durable.
     pub async fn transact<R, E, F>(&self, body: F) -> Result<R, E>
     where
         F: FnMut(&Tx) -> Result<R, E> + Send + 'static,
@@ -50,7 +52,8 @@ impl Store {
         answer.await.unwrap_or_else(|_| Err(gone().into()))
     }
 
-    /// Runs `body` over one durable, consistent state that holds at least every commit acknowledged before the call. It cannot write.
+    /// Runs `body` over one durable, consistent state that holds at least every commit acknowledged before the call.
+    /// It cannot write.
     ///
     /// # Errors
     /// The body's own error, or a [`Fault`] of the store.

@@ -1,6 +1,7 @@
 //! Typed tables over the key space, and the header that every stored value carries.
 //!
-//! A value is `header ++ CBOR`. The header (8 bytes) says how to read what follows: layout, compression, schema version, encryption
+//! A value is `header ++ CBOR`. The header (8 bytes) says how to read what follows: layout, compression, schema
+//! version, encryption
 //! key; so a later release can change any of them and still read what this one wrote.
 
 use std::marker::PhantomData;
@@ -30,7 +31,8 @@ const COMPRESSION_NONE: u8 = 0;
 /// const ALIASES: Table<Alias> = Table::new(Family::Meta, "lambda.aliases", 1);
 /// ```
 ///
-/// `V` may gain optional members without a new schema version (CBOR maps or arrays by index); a change of meaning takes the
+/// `V` may gain optional members without a new schema version (CBOR maps or arrays by index); a change of meaning
+/// takes the
 /// next version and an [`Table::upgrading`] function for the older ones.
 pub struct Table<V> {
     family: Family,

@@ -1,6 +1,7 @@
 //! Durable timers: one due time per resource (a queue, a table, a schedule group), not one per message.
 //!
-//! Timers live in groups; a reconciler owns a group, waits for [`Store::timer_due`], asks [`Tx::due_timers`] what is due, does it, and
+//! Timers live in groups; a reconciler owns a group, waits for [`Store::timer_due`], asks [`Tx::due_timers`] what is
+//! due, does it, and
 //! sets or cancels each timer in the same transaction.
 
 use base_types::{Fault, Timestamp};

@@ -1,7 +1,8 @@
 //! One transaction: reads see what it wrote itself, writes are buffered until its body returns.
 //!
 //! A body is a plain function over `&Tx`; it may be run again, so it must decide from what it reads and touch nothing
-//! else. Nothing a body wrote is visible to anybody before it returned `Ok`; nothing at all leaves the store before it is
+//! else. Nothing a body wrote is visible to anybody before it returned `Ok`; nothing at all leaves the store before
+//! it is
 //! durable. Every method fails only with a [`Fault`]; after a bound was hit the transaction cannot commit, even if the
 //! body swallows the fault.
 
@@ -155,7 +156,8 @@ impl Tx {
         self.write(key, Write::Delete)
     }
 
-    /// Adds `n` to a counter (which begins at 0 and wraps at the ends of `i64`). Additions of concurrent transactions never conflict with each other.
+    /// Adds `n` to a counter (which begins at 0 and wraps at the ends of `i64`). Additions of concurrent transactions
+    /// never conflict with each other.
     ///
     /// # Errors
     /// As [`Tx::put`].
@@ -177,7 +179,8 @@ impl Tx {
         self.get(key)?.map_or(Ok(0), |value| decode_counter(&value))
     }
 
-    /// Appends a record to the stream `stream` (any key, of [`Family::Stream`](crate::Family) by custom). Its position is known after the commit;
+    /// Appends a record to the stream `stream` (any key, of [`Family::Stream`](crate::Family) by custom). Its
+    /// position is known after the commit;
     /// until then the record is not visible, to this transaction neither.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! Wake-ups: hints that something may have changed under a topic.
 //!
-//! A wake-up is only a hint; the store is the truth. Subscribe first, then look, then wait: a wake-up between the look and
-//! the wait is kept. A waiter that was woken and goes away without having waited hands its wake-up on to the next one, so
+//! A wake-up is only a hint; the store is the truth. Subscribe first, then look, then wait: a wake-up between the
+//! look and
+//! the wait is kept. A waiter that was woken and goes away without having waited hands its wake-up on to the next
+//! one, so
 //! that `wake(topic, 1)` is not lost on somebody who had already found what he wanted.
 
 use std::{
@@ -75,7 +77,8 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Waits for a wake-up; returns at once if it came since the subscription. For a limit, wrap it in `env.timeout(..)`.
+    /// Waits for a wake-up; returns at once if it came since the subscription. For a limit, wrap it in
+    /// `env.timeout(..)`.
     pub async fn wait(mut self) {
         if let Some(receiver) = &mut self.receiver {
             // The sender lives in the list until it is used or this waiter is dropped.

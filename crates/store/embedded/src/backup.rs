@@ -1,6 +1,7 @@
 //! One checksummed file that holds a consistent copy of the store, taken while it runs.
 //!
-//! The file: a magic, then frames (kind, length, CRC-32C, bytes), the last of which counts the others and carries the SHA-256 of
+//! The file: a magic, then frames (kind, length, CRC-32C, bytes), the last of which counts the others and carries the
+//! SHA-256 of
 //! everything before it. A file that is cut short or changed anywhere is refused before the target is made.
 
 use std::{
@@ -81,8 +82,10 @@ pub struct BackupSummary {
 }
 
 impl EmbeddedStore {
-    /// Writes a consistent copy of the store and its blobs to `writer`, and the files below each of the directories `others` (relative
-    /// to the data directory: `segments`, `code`) as they are found. Blocks for as long as the copying takes; the store goes on
+    /// Writes a consistent copy of the store and its blobs to `writer`, and the files below each of the directories
+    /// `others` (relative
+    /// to the data directory: `segments`, `code`) as they are found. Blocks for as long as the copying takes; the
+    /// store goes on
     /// meanwhile, except that no blob is removed.
     ///
     /// # Errors
@@ -206,10 +209,12 @@ impl<W: Write> Out<W> {
     }
 }
 
-/// Restores a backup into `target`, which must not exist, in a new epoch. The file is read twice: first to the end, to see that it is intact.
+/// Restores a backup into `target`, which must not exist, in a new epoch. The file is read twice: first to the end,
+/// to see that it is intact.
 ///
 /// # Errors
-/// When the backup is not intact or cannot be read, or the target is there or cannot be written; then no target is left.
+/// When the backup is not intact or cannot be read, or the target is there or cannot be written; then no target is
+/// left.
 pub fn restore(
     mut backup: impl Read + io::Seek,
     target: &Path,

@@ -1,6 +1,7 @@
 //! Blobs as files: `blobs/<first two digits>/<32 digits>`.
 //!
-//! A blob is written under a `.partial` name, synced, renamed, and its directory synced; so under its own name there is always the
+//! A blob is written under a `.partial` name, synced, renamed, and its directory synced; so under its own name there
+//! is always the
 //! whole of it.
 
 use std::{

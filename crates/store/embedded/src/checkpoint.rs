@@ -1,6 +1,7 @@
 //! The `store-index` thread: moves generations into the engine and lets their segments of the log go.
 //!
-//! A generation is written in batches of bounded size, the last of which says which version the engine now holds. A crash in between
+//! A generation is written in batches of bounded size, the last of which says which version the engine now holds. A
+//! crash in between
 //! costs nothing: the whole generation is still in the log, and every write of it is absolute.
 
 use std::{sync::Arc, time::Duration};
@@ -17,7 +18,8 @@ use crate::{
     log,
 };
 
-/// Entries and bytes of a batch: the more, the fewer syncs; at worst each entry costs the engine a page of 4 KiB, for which the disk's
+/// Entries and bytes of a batch: the more, the fewer syncs; at worst each entry costs the engine a page of 4 KiB, for
+/// which the disk's
 /// reserve must suffice.
 const BATCH_ENTRIES: usize = 8192;
 const BATCH_BYTES: usize = 2 << 20;
@@ -152,7 +154,8 @@ fn write(engine: &mut dyn Engine, generation: &Generation) -> Result<(), Fault> 
     engine.sync()
 }
 
-/// The engine failed, most likely for want of space: start it afresh until it works. Meanwhile the log takes what it can, and reads go on as soon
+/// The engine failed, most likely for want of space: start it afresh until it works. Meanwhile the log takes what it
+/// can, and reads go on as soon
 /// as the engine has been opened again.
 fn recover(core: &Core, engine: &mut dyn Engine, fault: &Fault) {
     core.set_health(Health::ReadOnly(format!("the engine cannot be written: {fault:?}")));

@@ -1,9 +1,12 @@
 //! Execution: one thread runs every write transaction, one makes them durable, one moves them into the engine.
 //!
-//! - `store-run` takes transactions from the queue, runs each over the newest state, and applies its writes to the active
+//! - `store-run` takes transactions from the queue, runs each over the newest state, and applies its writes to the
+//!   active
 //!   [`Generation`] at once: there are no conflicts, so nothing is ever run again;
-//! - `store-log` writes and syncs the frames of everything that gathered meanwhile (group commit) and then, in commit order, runs hooks, wakes waiters and
-//!   gives the answers. While it syncs, the next transactions run. When only one transaction is under way, `store-run` does this itself;
+//! - `store-log` writes and syncs the frames of everything that gathered meanwhile (group commit) and then, in commit
+//!   order, runs hooks, wakes waiters and
+//!   gives the answers. While it syncs, the next transactions run. When only one transaction is under way,
+//!   `store-run` does this itself;
 //! - `store-index` writes full generations into the engine and lets their segments of the log go.
 //!
 //! Views run on the caller's thread over the newest *durable* version: they wait for nothing.
@@ -148,7 +151,8 @@ impl Core {
         }
     }
 
-    // --- the callers' side --------------------------------------------------------------------------------------------
+    // --- the callers' side
+    // --------------------------------------------------------------------------------------------
 
     pub(crate) fn submit(&self, work: Box<dyn Work>) {
         let mut queue = self.queue.lock();
@@ -178,7 +182,8 @@ impl Core {
 
     /// The newest durable version with a state that holds it; its versions are kept until [`Core::close_view`].
     pub(crate) fn open_view(&self) -> (Arc<State>, u64) {
-        // While the state is locked no newer engine snapshot appears, so what the engine holds is not newer than `version`.
+        // While the state is locked no newer engine snapshot appears, so what the engine holds is not newer than
+        // `version`.
         let state = self.state.read();
         let mut views = self.views.lock();
         let version = self.durable.load(Ordering::Acquire);
@@ -268,7 +273,8 @@ impl Core {
         *state = Arc::new(State { active: Arc::clone(&state.active), frozen: Vec::new(), engine: Arc::new(Closed) });
     }
 
-    // --- running transactions -----------------------------------------------------------------------------------------
+    // --- running transactions
+    // -----------------------------------------------------------------------------------------
 
     /// The `store-run` thread.
     pub(crate) fn run(&self) {
@@ -297,7 +303,8 @@ impl Core {
                     }
                 }
             }
-            // One caller at a time: doing the sync here saves a change of threads. With more, it is better to run the next meanwhile.
+            // One caller at a time: doing the sync here saves a change of threads. With more, it is better to run the
+            // next meanwhile.
             if alone && self.queue.lock().works.is_empty() {
                 self.append_group(false);
             } else {
@@ -384,7 +391,10 @@ impl Core {
         let mut pending = self.pending.lock();
         while pending.bytes > PENDING_BYTES_MAX {
             self.appended.notify_one();
-            self.drained.wait(&mut pending);
+            let timed_out = self.drained.wait_for(&mut pending, Duration::from_millis(100)).timed_out();
+            if timed_out && matches!(self.health(), Health::Failed(_)) {
+                break; // nobody drains it any more
+            }
         }
         drop(pending);
         let mut freezing = self.freezing.lock();
@@ -418,7 +428,8 @@ impl Core {
         Some(reason)
     }
 
-    // --- making them durable ------------------------------------------------------------------------------------------
+    // --- making them durable
+    // ------------------------------------------------------------------------------------------
 
     /// The `store-log` thread.
     pub(crate) fn append(&self) {
@@ -492,6 +503,9 @@ impl Core {
         let mut pending = self.pending.lock();
         let group = pending.groups.pop_front()?;
         pending.bytes -= group.frames.len().min(pending.bytes);
+        if !pending.groups.is_empty() {
+            self.appended.notify_one();
+        }
         if pending.bytes <= PENDING_BYTES_MAX {
             self.drained.notify_all();
         }

@@ -10,7 +10,8 @@
 //! backups/    made before an upgrade
 //! ```
 //!
-//! Guarantees: one server at a time; a directory that is not ours, or of a newer release, is left untouched and refused with a sentence that says
+//! Guarantees: one server at a time; a directory that is not ours, or of a newer release, is left untouched and
+//! refused with a sentence that says
 //! what to do; an older one is backed up and upgraded, and an upgrade that was cut short goes on at the next start.
 
 use std::{

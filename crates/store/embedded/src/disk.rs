@@ -1,9 +1,11 @@
 //! The few file operations everything here is made of, so that a test can stand below them.
 //!
-//! The commit log, the blobs, the upgrade and the default engine reach the disk only through [`Disk`]; a test puts a simulated one in its place
+//! The commit log, the blobs, the upgrade and the default engine reach the disk only through [`Disk`]; a test puts a
+//! simulated one in its place
 //! that loses what was not synced, or is full. Paths are relative to the data directory.
 //!
-//! What an implementation promises: bytes are durable after [`DiskFile::sync`]; a name (created, renamed, removed) is durable after
+//! What an implementation promises: bytes are durable after [`DiskFile::sync`]; a name (created, renamed, removed) is
+//! durable after
 //! [`Disk::sync_dir`] of its directory.
 
 use std::{

@@ -35,7 +35,8 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store of a data directory, making it if it is new. Reads what the commit log holds beyond the engine, raises the clock to the
+    /// Opens the store of a data directory, making it if it is new. Reads what the commit log holds beyond the
+    /// engine, raises the clock to the
     /// greatest time ever committed, and ends the leases of the process before.
     ///
     /// # Errors
@@ -47,7 +48,8 @@ impl EmbeddedStore {
         Ok(opened)
     }
 
-    /// As [`EmbeddedStore::open`], on any [`Disk`], with the default engine and without the lock of a data directory: for tests that stand below the store.
+    /// As [`EmbeddedStore::open`], on any [`Disk`], with the default engine and without the lock of a data directory:
+    /// for tests that stand below the store.
     ///
     /// # Errors
     /// As [`EmbeddedStore::open`].
@@ -92,7 +94,8 @@ impl EmbeddedStore {
     }
 }
 
-/// Makes the directories. Their names are synced even when they are there: the start that made them may have been cut short. (That costs
+/// Makes the directories. Their names are synced even when they are there: the start that made them may have been cut
+/// short. (That costs
 /// nothing when nothing changed.)
 fn prepare(disk: &dyn Disk) -> io::Result<()> {
     ["store", log::DIRECTORY, blobs::DIRECTORY].into_iter().try_for_each(|path| disk.create_dir(path))?;

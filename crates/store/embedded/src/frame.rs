@@ -1,11 +1,15 @@
 //! The commit log's frames: one per transaction, so that a transaction is in the log entirely or not at all.
 //!
-//! A frame is a header (40 bytes, little-endian: magic, payload length, CRC-32C, kind, version, time, 8 bytes of zero) and the
-//! entries. The sum covers the segment's number too, so that what an earlier use of a recycled file left behind is never taken
+//! A frame is a header (40 bytes, little-endian: magic, payload length, CRC-32C, kind, version, time, 8 bytes of
+//! zero) and the
+//! entries. The sum covers the segment's number too, so that what an earlier use of a recycled file left behind is
+//! never taken
 //! for a frame of the new one.
 //!
-//! Each group of frames that is synced together begins with a *mark*: a frame without entries that says up to which version everything is
-//! durable. It tells damage from a torn tail: bytes that do not parse are a torn tail unless a later mark says that they had been durable.
+//! Each group of frames that is synced together begins with a *mark*: a frame without entries that says up to which
+//! version everything is
+//! durable. It tells damage from a torn tail: bytes that do not parse are a torn tail unless a later mark says that
+//! they had been durable.
 //! (Of the very last group this cannot be told; it has no later mark.)
 
 use base_types::Timestamp;
@@ -85,7 +89,8 @@ fn encode_kind(
 /// The commits at the head of `bytes`, and where they end.
 ///
 /// # Errors
-/// [`Damaged`] when what follows the last whole frame had once been durable and is `needed` (the first version that matters) or later. `expected`
+/// [`Damaged`] when what follows the last whole frame had once been durable and is `needed` (the first version that
+/// matters) or later. `expected`
 /// is the version that must come first, if known.
 pub fn read_segment(
     segment: u64,

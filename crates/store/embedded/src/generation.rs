@@ -1,6 +1,7 @@
 //! Committed writes that the engine does not hold yet: a sorted map with a few versions of each key.
 //!
-//! Everything a segment of the commit log holds is in one generation; when the engine has absorbed a generation, the generation and its segment
+//! Everything a segment of the commit log holds is in one generation; when the engine has absorbed a generation, the
+//! generation and its segment
 //! go together. A reader sees, of each key, the newest version not above its own.
 
 use std::{

@@ -1,9 +1,12 @@
-//! Where ranges really begin: so that the head of a queue is found at once, however many entries were deleted before it.
+//! Where ranges really begin: so that the head of a queue is found at once, however many entries were deleted before
+//! it.
 //!
-//! For the start of a range that was scanned from its beginning this remembers the first live key (the low-water mark). A commit that
+//! For the start of a range that was scanned from its beginning this remembers the first live key (the low-water
+//! mark). A commit that
 //! writes below the mark lowers it, so an entry that arrives late is still found.
 //!
-//! Only ranges that begin at a key's prefix are remembered: then the marks a written key may lower are those at its own prefixes.
+//! Only ranges that begin at a key's prefix are remembered: then the marks a written key may lower are those at its
+//! own prefixes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -39,7 +42,8 @@ impl Heads {
         marks.by_start.get(start).filter(|mark| mark.since <= version).map(|mark| mark.low.clone())
     }
 
-    /// A scan of everything from `start`, seeing all commits up to `version` and no later ones existing, found `low` first.
+    /// A scan of everything from `start`, seeing all commits up to `version` and no later ones existing, found `low`
+    /// first.
     pub(crate) fn raise(&self, start: &[u8], low: Bytes, version: u64) {
         let mut marks = self.0.lock();
         if let Some(mark) = marks.by_start.get_mut(start) {

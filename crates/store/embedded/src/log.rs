@@ -1,6 +1,7 @@
 //! The commit log's files: appended and synced by one thread at a time, removed when the engine has absorbed them.
 //!
-//! Segment `n` is `store/log/<n as 16 hex digits>`. A segment that is done with is kept as a spare and becomes a later segment: its blocks
+//! Segment `n` is `store/log/<n as 16 hex digits>`. A segment that is done with is kept as a spare and becomes a
+//! later segment: its blocks
 //! are allocated, so a sync need not touch the file system's own journal (about a third faster).
 
 use std::{io, sync::Arc};
@@ -148,13 +149,15 @@ pub(crate) enum ReadLog {
     Missing(u64),
 }
 
-/// The commits after `checkpoint`, by segment. A torn tail is cut off, so that it can never be mistaken for anything later.
+/// The commits after `checkpoint`, by segment. A torn tail is cut off, so that it can never be mistaken for anything
+/// later.
 pub(crate) fn replay(disk: &dyn Disk, checkpoint: u64) -> Result<Vec<(u64, Vec<Frame>)>, ReadLog> {
     let names = disk.list(DIRECTORY)?;
     let mut numbers: Vec<u64> =
         names.iter().filter(|name| name.len() == 16).filter_map(|name| u64::from_str_radix(name, 16).ok()).collect();
     numbers.sort_unstable();
-    // Segments that the engine has absorbed may be there or not, in any selection: they were let go without a sync. What lies beyond the
+    // Segments that the engine has absorbed may be there or not, in any selection: they were let go without a sync.
+    // What lies beyond the
     // checkpoint must be without a gap.
     let (mut segments, mut next) = (Vec::new(), None);
     for (index, &number) in numbers.iter().enumerate() {

@@ -23,7 +23,8 @@ impl EngineKind {
     }
 }
 
-/// The settings of an embedded store. The defaults suit a server of any size; memory at rest is about `engine_cache_bytes`,
+/// The settings of an embedded store. The defaults suit a server of any size; memory at rest is about
+/// `engine_cache_bytes`,
 /// under load `generation_bytes` × (`generations_max` + 1) more.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -33,13 +34,15 @@ pub struct Options {
     pub engine_cache_bytes: usize,
     /// Bytes of commits (in memory, and about as many in the log) after which the engine absorbs them.
     pub generation_bytes: usize,
-    /// Generations that may wait for the engine before writers wait too. With `generation_bytes` it bounds what a start after a crash has to read.
+    /// Generations that may wait for the engine before writers wait too. With `generation_bytes` it bounds what a
+    /// start after a crash has to read.
     pub generations_max: usize,
     /// After this long without a new generation whatever there is goes to the engine, in milliseconds.
     pub checkpoint_idle_ms: u64,
     /// Transactions that may wait for their turn.
     pub queue_max: usize,
-    /// Writes are refused while the disk has less than this left, so that the engine can always finish what it has begun.
+    /// Writes are refused while the disk has less than this left, so that the engine can always finish what it has
+    /// begun.
     pub disk_reserve_bytes: u64,
     /// The bounds of each transaction.
     pub bounds: Bounds,

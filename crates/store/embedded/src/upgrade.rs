@@ -1,6 +1,7 @@
 //! Bringing an older data directory to the present format: back it up, change it step by step, mark it last.
 //!
-//! Every step can be run again, so an upgrade that was cut short anywhere simply runs again at the next start. The backup is complete before the first
+//! Every step can be run again, so an upgrade that was cut short anywhere simply runs again at the next start. The
+//! backup is complete before the first
 //! step begins and is never touched again.
 //!
 //! Format 0 kept its blobs flat in `blobs/` and did not name its engine (it was always redb).

@@ -1,13 +1,16 @@
 //! What a single transaction does, case by case.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use base_types::{Fault, FaultKind};
 use bytes::Bytes;
-use store_api::{Direction, Key, Position, Store, Tx};
+use store_api::{Direction, Exceeded, Key, Position, Store, Tx};
 
 use crate::fixture::{Failed, key, queue_key, root};
 
@@ -244,7 +247,8 @@ pub(crate) async fn a_view_cannot_write(store: Store) {
 
 pub(crate) async fn bounds_give_clear_faults(store: Store) {
     type Body = fn(&Tx) -> Result<(), Fault>;
-    let cases: [(&str, Body); 4] = [
+    let cases: [(&str, Body); 5] = [
+        ("reads more than 100000 entries", |tx| (0..100_001).try_for_each(|_| tx.get(&key("a")).map(drop))),
         ("a value is larger", |tx| tx.put(&key("a"), vec![0; (2 << 20) + 1])),
         ("a key is larger", |tx| tx.put(&root().bytes(&[1; 5000]), "1")),
         ("writes more than 8388608 bytes", |tx| (0..9).try_for_each(|n| tx.put(&root().u64(n), vec![0; 1 << 20]))),
@@ -259,6 +263,26 @@ pub(crate) async fn bounds_give_clear_faults(store: Store) {
     }
     let left = store.view(|tx: &Tx| tx.scan(&root().prefix(), 1, Direction::Forward)).await.unwrap();
     assert!(left.is_empty());
+}
+
+/// On simulated time only: nobody waits for five seconds here.
+pub(crate) async fn a_transaction_grows_too_old(store: Store) {
+    let (env, before) = (store.env().clone(), store.env().now());
+    let fault = store
+        .transact(move |tx: &Tx| {
+            tx.put(&key("a"), "late")?;
+            env.advance(Duration::from_secs(6));
+            if env.now() == before {
+                return Err(Fault::from(Exceeded::Age(Duration::from_secs(5))));
+            }
+            // The fault is swallowed; the commit must notice by itself.
+            tx.get(&key("a")).map(drop).or(Ok(()))
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Conflict);
+    assert!(format!("{fault:?}").contains("older than 5s"), "{fault:?}");
+    assert_eq!(get(&store, "a").await, None);
 }
 
 pub(crate) async fn hooks_run_before_the_answer(store: Store) {

@@ -1,4 +1,5 @@
-//! What depends on time: leases and timers. What needs time to pass is tried on simulated time only, so that no test waits.
+//! What depends on time: leases and timers. What needs time to pass is tried on simulated time only, so that no test
+//! waits.
 
 use std::time::Duration;
 

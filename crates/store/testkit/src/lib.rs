@@ -1,7 +1,9 @@
 //! One suite that every back-end must pass.
 //!
-//! [`behaviours`] runs the named cases; [`histories_match_the_oracle`] and [`concurrent_transactions_are_serialisable`] compare random
-//! transactions with a model; the others put many clients at one place. For the cases each back-end's own tests call it with a factory that gives an empty store. A case that
+//! [`behaviours`] runs the named cases; [`histories_match_the_oracle`] and
+//! [`concurrent_transactions_are_serialisable`] compare random
+//! transactions with a model; the others put many clients at one place. For the cases each back-end's own tests call
+//! it with a factory that gives an empty store. A case that
 //! fails panics with a sentence, as a test does.
 
 #![expect(
@@ -36,6 +38,7 @@ pub async fn behaviours<F: Future<Output = Store>>(factory: impl Fn() -> F) {
     behaviour::claims_take_the_head(factory().await).await;
     behaviour::a_view_cannot_write(factory().await).await;
     behaviour::bounds_give_clear_faults(factory().await).await;
+    behaviour::a_transaction_grows_too_old(factory().await).await;
     behaviour::hooks_run_before_the_answer(factory().await).await;
     behaviour::wake_ups_follow_the_commit(factory().await).await;
     clocks::leases_are_exclusive_and_fence(factory().await).await;

@@ -132,7 +132,8 @@ fn fails(body: &[Step]) -> bool {
 /// Tells the cases of a process apart, so that they can share a store.
 static CASE: AtomicU64 = AtomicU64::new(0);
 
-/// Runs `cases` random histories on one store and compares every read, and the state after every transaction, with the oracle.
+/// Runs `cases` random histories on one store and compares every read, and the state after every transaction, with
+/// the oracle.
 ///
 /// Blocks; call it outside an asynchronous runtime, with a handle of the one that the store was opened on.
 pub fn histories_match_the_oracle(runtime: &tokio::runtime::Runtime, store: &Store, cases: u32) {
@@ -191,7 +192,8 @@ impl From<Fault> for Outcome {
 /// What one client of a concurrent run did, with its place in the order of commits.
 type Committed = (Position, Vec<Step>, Vec<Found>);
 
-/// `clients` run random transactions at once, and as many views look on. Each transaction also appends to a stream, and its position there is its place in the serial
+/// `clients` run random transactions at once, and as many views look on. Each transaction also appends to a stream,
+/// and its position there is its place in the serial
 /// order: replayed in that order, the oracle must give every read the same, and every view the state at its position.
 pub async fn concurrent_transactions_are_serialisable(store: Store, clients: usize, each: usize) {
     let root = queue_key("serial").u64(CASE.fetch_add(1, Ordering::Relaxed));

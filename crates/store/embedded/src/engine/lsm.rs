@@ -1,6 +1,7 @@
 //! The second engine: fjall, a log-structured merge tree in a directory.
 //!
-//! Its own journal is never relied upon: batches are written without a sync, and one sync ends a checkpoint. A removal of a key that the
+//! Its own journal is never relied upon: batches are written without a sync, and one sync ends a checkpoint. A
+//! removal of a key that the
 //! engine does not hold is not written at all, so what lived and died between two checkpoints leaves no tombstone.
 
 use std::{path::Path, sync::Arc};

@@ -1,6 +1,7 @@
 //! The engine seam: a sorted, durable index that absorbs generations. Thin on purpose: two engines stand behind it.
 //!
-//! The commit log is the truth; an engine is a checkpoint of it. So an engine need only promise: a batch is applied entirely
+//! The commit log is the truth; an engine is a checkpoint of it. So an engine need only promise: a batch is applied
+//! entirely
 //! or not at all, in order; after [`Engine::sync`] all batches are durable; a snapshot does not change.
 
 mod lsm;
@@ -21,7 +22,8 @@ pub(crate) type Batch = [(Bytes, Option<Bytes>)];
 /// Entries of a snapshot in order.
 pub(crate) type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, Fault>> + 'a>;
 
-/// First byte of the store's own books (which version the engine holds, the greatest time, the epoch): no family has it.
+/// First byte of the store's own books (which version the engine holds, the greatest time, the epoch): no family has
+/// it.
 pub(crate) const BOOKS: u8 = 0;
 
 pub(crate) trait Engine: Send {

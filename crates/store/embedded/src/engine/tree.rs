@@ -1,6 +1,7 @@
 //! The default engine: redb, a copy-on-write B-tree in one file.
 //!
-//! Each batch is one durable transaction; the allocator's state is saved with it, so opening after a crash need not walk the file. All its
+//! Each batch is one durable transaction; the allocator's state is saved with it, so opening after a crash need not
+//! walk the file. All its
 //! reads and writes go through [`Disk`], so a simulated power loss reaches into it.
 
 use std::{

@@ -44,7 +44,8 @@ async fn a_backup_under_load_restores_to_one_consistent_state() {
         assert!(matches!(refused, BackupError::TargetExists(_)), "{refused}");
         let directory = DataDir::open(&target, &options).unwrap();
         let opened = EmbeddedStore::open(&directory, options, &Env::real()).await.unwrap();
-        // What each client had reached is not known, only that one state holds all of it: so first read, then verify against that.
+        // What each client had reached is not known, only that one state holds all of it: so first read, then verify
+        // against that.
         let reached = reached(&opened).await;
         assert_eq!(verify(opened.store(), &reached).await, reached);
         assert!(opened.embedded_is_new_epoch().await);

@@ -204,7 +204,8 @@ async fn a_damaged_log_is_refused_and_an_untouched_one_read() {
     drop((opened, directory, kept));
 }
 
-// --- golden directories -----------------------------------------------------------------------------------------------
+// --- golden directories
+// -----------------------------------------------------------------------------------------------
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)

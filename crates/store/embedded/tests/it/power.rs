@@ -142,7 +142,8 @@ async fn check_filled(store: &Store, count: u64, patient: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_writes_and_recovers_with_space() {
-    // With and without the reserve that lets the engine finish: without it both the log and the engine run into the wall.
+    // With and without the reserve that lets the engine finish: without it both the log and the engine run into the
+    // wall.
     for (seed, reserve) in [(0, 0), (1, 0), (2, 0), (0, 4 << 20)] {
         let disk = SimulatedDisk::new();
         let options = Options { disk_reserve_bytes: reserve, ..options(seed) };

@@ -1,6 +1,7 @@
 //! A disk in memory that forgets what was not synced, and can be full or fail.
 //!
-//! What a power cut leaves: of each file the synced bytes, and of every later write each 512-byte sector or not, as the seed says; of each
+//! What a power cut leaves: of each file the synced bytes, and of every later write each 512-byte sector or not, as
+//! the seed says; of each
 //! directory the synced names, and each later change of a name or not. That is more hostile than any real file system.
 
 use std::{

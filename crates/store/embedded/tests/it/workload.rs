@@ -1,6 +1,7 @@
 //! A workload whose whole past can be checked from what is left after a crash.
 //!
-//! Each client counts. Its n-th transaction writes n in two places, moves a window of queue entries on by one (so that resurrected deletes
+//! Each client counts. Its n-th transaction writes n in two places, moves a window of queue entries on by one (so
+//! that resurrected deletes
 //! show), adds to a counter and appends to a stream that all clients share, and now and then replaces a blob.
 
 use std::sync::Arc;
