@@ -158,6 +158,27 @@ function lethal(log, make) {
   };
 }
 
+// Responses are gathered, never streamed: a function that asks for streaming is told so where it asks.
+function refuseStreaming() {
+  const refuse = () => {
+    const error = new Error('Response streaming is not supported by this platform yet.');
+    error.name = 'Runtime.InvalidStreamingOperation';
+    throw error;
+  };
+  globalThis.awslambda = { streamifyResponse: refuse, HttpResponseStream: { from: refuse } };
+}
+
+// AWS's runtimes from Node 24 on know no callbacks.
+function refuseCallbacks(handler) {
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major < 24 || handler.length < 3) return;
+  const error = new Error(
+    'ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this function to use a supported handler signature to use Node.js 24 or later. For more information see https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.',
+  );
+  error.name = 'Runtime.CallbackHandlerDeprecated';
+  throw error;
+}
+
 function listen(handler) {
   const socket = new net.Socket({ fd: CHANNEL, readable: true, writable: false });
   let parts = [];
@@ -207,7 +228,9 @@ async function main() {
   );
   let handler;
   try {
+    refuseStreaming();
     handler = await load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER);
+    refuseCallbacks(handler);
   } catch (error) {
     console.error('Uncaught Exception', `\t${logging.detail(error)}`);
     sendError(INIT_ERROR, error);

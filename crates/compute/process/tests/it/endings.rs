@@ -89,6 +89,41 @@ fn a_killed_server_takes_its_functions_with_it() {
     }
 }
 
+#[test]
+fn a_killed_launcher_takes_its_functions_with_it_and_the_server_knows() {
+    block_on(async {
+        let bench = Bench::open();
+        let (spec, _lines) = bench.function("python3.11", "app.py", SLEEPER);
+        let mut environment = bench.start(spec).await;
+        assert_eq!(success(&environment.invoke(event("r", "{}")).await), 1);
+        let uid = environment.isolation().host_uid;
+        if uid < 700_000 {
+            println!("left out: without own host uids the function's processes cannot be told from others");
+            return;
+        }
+        // The function's parent is the launcher.
+        let field = |status: &str, name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name).map(str::trim).map(str::to_owned));
+            line.unwrap_or_default()
+        };
+        let own = std::process::id().to_string();
+        let launcher = std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+            let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+            let parent = field(&status, "PPid:");
+            let grandparent = std::fs::read_to_string(format!("/proc/{parent}/status")).ok()?;
+            let is = field(&status, "Uid:").starts_with(&uid.to_string()) && field(&grandparent, "PPid:") == own;
+            is.then(|| parent.parse().ok()).flatten()
+        });
+        let launcher = rustix::process::Pid::from_raw(launcher.unwrap()).unwrap();
+        rustix::process::kill_process(launcher, rustix::process::Signal::KILL).unwrap();
+        tokio::time::timeout(Duration::from_secs(5), environment.ended()).await.unwrap();
+        assert!(!environment.is_alive());
+        nothing_left(uid, "none").unwrap();
+        let (spec, _lines) = bench.function("python3.11", "app.py", SLEEPER);
+        assert!(matches!(bench.host.start(spec.into()).await.map(drop), Err(compute_api::StartError::Host(_))));
+    });
+}
+
 /// Not a test by itself: the server of the test above, in a process of its own.
 #[test]
 #[ignore = "started by `a_killed_server_takes_its_functions_with_it`"]

@@ -132,6 +132,12 @@ fn a_failed_initialisation_says_what_aws_says() {
             ),
             ("index", "", "Runtime.MalformedHandlerName", "Bad handler"),
             ("index.handler", "throw new Error('at init');", "Error", "at init"),
+            (
+                "index.handler",
+                "exports.handler = awslambda.streamifyResponse(async () => {});",
+                "Runtime.InvalidStreamingOperation",
+                "Response streaming is not supported by this platform yet.",
+            ),
         ] {
             let (mut spec, _lines) = bench().function(RUNTIME, "index.js", code);
             handler.clone_into(&mut spec.handler);
