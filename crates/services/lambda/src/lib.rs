@@ -145,6 +145,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             env: env.clone(),
             routes: Routes::new(ground, store.clone()),
             scheduler: Scheduler::new(Logged { host, env: env.clone() }, env.clone(), scheduler),
+            runtime: tokio::runtime::Handle::current(),
         });
         let effects: Arc<dyn Effects> = Arc::<Runner<H, L>>::clone(&runner);
         let limits = settings.packages;

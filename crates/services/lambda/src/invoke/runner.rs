@@ -28,6 +28,8 @@ pub(crate) struct Runner<H: FunctionHost, L: LogSink> {
     pub(crate) env: Env,
     pub(crate) routes: Routes<L>,
     pub(crate) scheduler: Scheduler<Logged<H>, Plan<L>>,
+    /// A commit's hook runs on a thread of the store; the scheduler ends environments in tasks.
+    pub(crate) runtime: tokio::runtime::Handle,
 }
 
 /// What a function is called with.
@@ -180,6 +182,7 @@ impl<H: FunctionHost, L: LogSink> Effects for Runner<H, L> {
     fn changed(&self, place: &Place, function: &str, change: &Change) {
         let key = FunctionKey { place: place.clone(), name: function.to_owned() };
         let arn: Arc<str> = Arc::from(crate::names::function_arn(&place.region, place.account, function));
+        let _entered = self.runtime.enter();
         self.routes.invalidate(&key, || match change {
             Change::Routing => {}
             Change::Latest { content } => self.scheduler.retire_others(&arn, "$LATEST", content),

@@ -1,5 +1,7 @@
 //! Invocations: answers, errors, logs, limits, and that changes hold for the very next call.
 
+use std::future::Future as _;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use services_kernel::Cx;
@@ -43,6 +45,23 @@ async fn an_invocation_answers_with_its_log() {
         "INIT_START Runtime Version: python:3.12\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:"
     ));
     assert!(text.contains(&tail), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_invocation_needs_no_store() {
+    let world = World::new();
+    world.function("f", "app.handler").await;
+    world.call("PublishVersion", json!({ "FunctionName": "f" })).await;
+    world.call("CreateAlias", json!({ "FunctionName": "f", "Name": "live", "FunctionVersion": "1" })).await;
+    for name in ["f", "f:live"] {
+        world.invoke(name, json!(1)).await;
+    }
+    world.store.shutdown().await;
+    for name in ["f", "f:live"] {
+        assert_eq!(world.invoke(name, json!(2)).await.0, 2);
+    }
+    let cold = world.fails("Invoke", json!({ "FunctionName": "f", "Qualifier": "1" })).await;
+    assert_eq!(cold.status, 503, "what is not cached is read, and the store has stopped");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,6 +113,24 @@ async fn an_acknowledged_change_holds_for_the_very_next_call() {
     assert_eq!(world.invoke("f", json!({})).await.0["variables"], json!({ "AA": "b" }));
     world.call("DeleteFunction", json!({ "FunctionName": "f" })).await;
     assert_eq!(world.fails("Invoke", json!({ "FunctionName": "f" })).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_on_a_thread_of_the_store_ends_idle_environments() {
+    let world = World::new();
+    world.function("f", "app.handler").await;
+    world.invoke("f", json!({})).await;
+    assert_eq!(world.lambda.environments().environments.len(), 1);
+    // The memory store commits where it is asked: here on a thread that knows no runtime, as a store's own thread.
+    let delete = world.deletion("f");
+    std::thread::spawn(move || {
+        let mut delete = Box::pin(delete);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(delete.as_mut().poll(&mut context).is_ready());
+    })
+    .join()
+    .unwrap();
+    world.eventually("no environment is left", || async { world.lambda.environments().environments.is_empty() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ mod host;
 mod invoke;
 mod lifecycle;
 mod recorded;
+mod recorded_resources;
 mod recording;
 mod urls;
 mod world;

@@ -196,6 +196,16 @@ impl World {
         panic!("never: {what}");
     }
 
+    /// A `DeleteFunction` that borrows nothing.
+    pub(crate) fn deletion(&self, name: &str) -> impl Future<Output = ()> + Send + use<> {
+        let (store, service, cx) = (self.store.clone(), Arc::clone(&self.service), self.cx.clone());
+        let input = model_lambda::DeleteFunctionRequest { function_name: name.to_owned(), qualifier: None };
+        async move {
+            let request = model_lambda::Request::DeleteFunction(input.into());
+            Dispatcher::new(store).dispatch::<Api, _>(&service, cx, request).await.unwrap();
+        }
+    }
+
     /// Moves time by `step`, and lets background work catch up with it: leases must not run out under it.
     pub(crate) async fn pass(&self, step: Duration) {
         self.env.advance(step);
