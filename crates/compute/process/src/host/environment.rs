@@ -43,7 +43,7 @@ const CLOSED_WAIT: Duration = Duration::from_secs(1);
 /// How long the last output of an invocation may wait for a sink that is full.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
 /// How long an answer that was on its way when the process ended is waited for.
-const LAST_WORD_WAIT: Duration = Duration::from_millis(20);
+const LAST_WORD_WAIT: Duration = Duration::from_millis(100);
 
 /// What an environment is put together from.
 pub(super) struct Parts {
@@ -161,11 +161,14 @@ impl Inner {
                 }
                 Step::Read(Err(error)) => return Happened::Broken(format!("the runtime's channel: {error}")),
                 Step::Ended(end) => {
-                    // Its last word may still be on its way through the HTTP server.
-                    return match env.timeout(LAST_WORD_WAIT, reader.next()).await {
-                        Ok(Ok(Some(message))) if !matches!(message, Message::Log(_)) => Happened::Message(message),
-                        _ => Happened::Ended(end),
-                    };
+                    // Its last words may still be on their way: through the reactor, or through the HTTP server.
+                    while let Ok(Ok(Some(message))) = env.timeout(LAST_WORD_WAIT, reader.next()).await {
+                        match message {
+                            Message::Log(record) => output.record(record),
+                            message => return Happened::Message(message),
+                        }
+                    }
+                    return Happened::Ended(end);
                 }
             };
             // Holding the answer back while the sink is full is what slows a function that floods its log.

@@ -306,6 +306,8 @@ impl FunctionHost for ProcessHost {
             descriptors.push(theirs.into());
         }
         let id = shell.room.id;
+        // Before it can have ended: who asks later learns only that it is gone.
+        let ended = self.0.link.ended(id);
         let answer = self.0.link.enter(id, entry(&spec, &runtime), descriptors).await?;
         let (pid, report, gauges, micros) = match answer.0 {
             Reply::Entered { pid, host_uid, walls, gauges, micros, .. } => {
@@ -329,7 +331,7 @@ impl FunctionHost for ProcessHost {
             return Err(Fault::new(FaultKind::Internal, "enter a sandbox: it has no listeners").into());
         };
         let parts = Parts {
-            ended: self.0.link.ended(id),
+            ended,
             room: shell.room,
             place,
             id: EnvironmentId(id),
