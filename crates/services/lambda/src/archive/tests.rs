@@ -252,6 +252,23 @@ fn code_is_unpacked_once_read_only_and_made_again_when_torn() {
     assert!(code.ensure("../x", || Ok(&zip), &Limits::INLINE).is_err());
 }
 
+#[test]
+fn a_package_of_many_files_is_unpacked_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let entries: Vec<Raw> =
+        (0..500).map(|n| Raw::file(&format!("d{}/f{n}", n % 7), n.to_string().as_bytes())).collect();
+    let zip = zip_of(&entries);
+    let code = CodeFolder::open(home.path().join("code")).unwrap();
+    let digest = "b".repeat(64);
+    let place = code.ensure(&digest, || Ok(&zip), &Limits::INLINE).unwrap();
+    for n in 0..500 {
+        assert_eq!(fs::read_to_string(place.join(format!("d{}/f{n}", n % 7))).unwrap(), n.to_string());
+    }
+    let unneeded = || -> Result<Vec<u8>, _> { unreachable!("it is whole") };
+    CodeFolder::open(home.path().join("code")).unwrap().ensure(&digest, unneeded, &Limits::INLINE).unwrap();
+    code.remove(&digest).unwrap();
+}
+
 fn truncate(path: &Path) {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     fs::write(path, b"he").unwrap();

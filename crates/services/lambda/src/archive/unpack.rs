@@ -14,6 +14,9 @@ use zip::ZipArchive;
 
 use super::{Node, Package};
 
+/// Above this many entries the file system is synced once, instead of each entry by itself.
+const SYNCED_EACH_MAX: usize = 64;
+
 /// What went wrong while unpacking.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
@@ -42,6 +45,7 @@ impl Package {
     /// See [`UnpackError`]. What was written so far stays; the caller removes the folder.
     pub(super) fn unpack(&self, bytes: &[u8], target: &Path) -> Result<(), UnpackError> {
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|_| UnpackError::Changed)?;
+        let each = self.nodes().count() <= SYNCED_EACH_MAX;
         create_folder(target)?;
         let mut folders = vec![target.to_owned()];
         for (path, node) in self.nodes() {
@@ -53,7 +57,7 @@ impl Package {
                 }
                 Node::File { index, size, executable } => {
                     let reader = zip.by_index(*index).map_err(|_| UnpackError::Changed)?;
-                    write_file(&place, reader, *size, *executable)?;
+                    write_file(&place, reader, *size, *executable, each)?;
                 }
                 Node::Link { .. } => {}
             }
@@ -67,9 +71,15 @@ impl Package {
         // From the deepest up: a folder is closed and synced after what it holds.
         for folder in folders.iter().rev() {
             fs::set_permissions(folder, Permissions::from_mode(0o555)).map_err(at(folder))?;
-            sync_folder(folder).map_err(at(folder))?;
+            if each {
+                sync_folder(folder).map_err(at(folder))?;
+            }
         }
-        Ok(())
+        if each {
+            return Ok(());
+        }
+        let root = File::open(target).map_err(at(target))?;
+        rustix::fs::syncfs(root).map_err(|error| at(target)(error.into()))
     }
 }
 
@@ -77,7 +87,7 @@ fn create_folder(path: &Path) -> Result<(), UnpackError> {
     DirBuilder::new().mode(0o755).create(path).map_err(at(path))
 }
 
-fn write_file(path: &Path, mut reader: impl Read, size: u64, executable: bool) -> Result<(), UnpackError> {
+fn write_file(path: &Path, mut reader: impl Read, size: u64, executable: bool, sync: bool) -> Result<(), UnpackError> {
     // Everybody may read: a function runs as a user of its own.
     let mode = if executable { 0o555 } else { 0o444 };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(at(path))?;
@@ -99,7 +109,7 @@ fn write_file(path: &Path, mut reader: impl Read, size: u64, executable: bool) -
     }
     // The umask may have taken bits away.
     file.set_permissions(Permissions::from_mode(mode)).map_err(at(path))?;
-    file.sync_all().map_err(at(path))
+    if sync { file.sync_all().map_err(at(path)) } else { Ok(()) }
 }
 
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
