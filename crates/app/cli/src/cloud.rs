@@ -277,7 +277,7 @@ fn decode(answer: &Answer) -> Outcome<Result<Value, Refusal>> {
 }
 
 /// AWS's code and message, wherever the protocol puts them.
-fn refusal(answer: &Answer) -> Refusal {
+pub(crate) fn refusal(answer: &Answer) -> Refusal {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |names: &[&str]| names.iter().find_map(|name| body.get(*name)?.as_str()).map(str::to_owned);
     let header = answer.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).map(str::to_owned);

@@ -90,7 +90,7 @@ pub(crate) async fn list(cloud: &Cloud, screen: Screen) -> Outcome<()> {
     let listing = if functions.is_empty() {
         "no functions yet: `pileus deploy DIR` makes one".to_owned()
     } else {
-        table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+        table.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n")
     };
     screen.result(&json!({ "functions": functions }), &listing);
     Ok(())

@@ -10,6 +10,7 @@ mod deploy;
 mod environment;
 mod failure;
 mod functions;
+mod host;
 mod logs;
 mod screen;
 
@@ -23,6 +24,8 @@ use screen::Screen;
 use serde_json::json;
 
 fn main() -> ExitCode {
+    // The launcher must be forked before there is a thread: this comes first.
+    app_server::run_if_launcher();
     let Pileus { json, command } = Pileus::parse();
     match run(Screen::new(json), &command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,7 +49,14 @@ fn run(screen: Screen, command: &Command) -> Outcome<()> {
         Command::Logs(options) => talk(|cloud| async move { logs::run(&cloud, screen, options).await }),
         Command::Ls => talk(|cloud| async move { functions::list(&cloud, screen).await }),
         Command::Rm(options) => talk(|cloud| async move { functions::remove(&cloud, screen, options).await }),
-        _ => Err(failure::Failure::new("this build holds no server")),
+        Command::Up(options) => host::up(screen, options),
+        Command::Runtimes => host::runtimes(screen),
+        Command::Doctor => host::doctor(screen),
+        Command::Backup(options) => match &options.data {
+            Some(data) => host::backup_stopped(screen, data, &options.file),
+            None => talk(|cloud| async move { host::backup_running(&cloud, screen, &options.file).await }),
+        },
+        Command::Restore(options) => host::restore(screen, options),
     }
 }
 
