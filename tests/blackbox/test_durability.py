@@ -20,7 +20,7 @@ CODE = python("def handler(event, context): return {'event': event, 'version': c
 def test_everything_is_found_after_a_kill(own):
     server = own().start()
     functions = Functions(server)
-    functions.create("kept", CODE, Environment={"Variables": {"A": "b"}}, Tags={"t": "1"})
+    functions.create("kept", CODE, Environment={"Variables": {"NAME": "b"}}, Tags={"t": "1"})
     functions.lambda_.publish_version(FunctionName="kept")
     functions.lambda_.create_alias(FunctionName="kept", Name="live", FunctionVersion="1")
     functions.lambda_.add_permission(

@@ -226,7 +226,7 @@ def test_invocations_of_what_is_missing_are_refused(functions):
     with pytest.raises(functions.lambda_.exceptions.ResourceNotFoundException) as caught:
         functions.invoke("absent")
     assert caught.value.response["Error"]["Message"] == (
-        f"Function not found: arn:aws:lambda:{REGION}:{ACCOUNT}:function:absent"
+        f"Function not found: arn:aws:lambda:{REGION}:{ACCOUNT}:function:absent:$LATEST"
     )
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
 

@@ -92,7 +92,7 @@ def test_an_error_inside_is_a_bad_gateway(server, url):
 def test_a_path_form_needs_no_dns(server, url):
     health = server.health()
     identifier = host(url).split(".")[0]
-    status, _, body = server.raw("GET", f"/_url/{identifier}/deep/er?q=1")
+    status, _, body = server.raw("GET", f"/_pileus/url/{identifier}/deep/er?q=1")
     assert status == 200, (status, body, health)
     assert json.loads(body)["rawPath"] == "/deep/er"
 
