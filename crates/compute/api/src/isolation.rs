@@ -10,7 +10,7 @@ pub enum IsolationLevel {
     /// All namespaces, read-only root, seccomp and Landlock, but every environment runs under the one host user that runs
     /// Pileus, and the limits on memory, processor and processes may be missing. What an ordinary user gets.
     SingleUid,
-    /// Own host uid per environment and all walls, but some cgroup limits are missing.
+    /// Own host uid per environment, but some cgroup limits, or Landlock, are missing.
     NoLimits,
     /// All walls.
     Full,
