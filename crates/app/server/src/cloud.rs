@@ -10,12 +10,14 @@ use compute_api::{FunctionHost as _, IsolationLevel};
 use compute_process::ProcessHost;
 use edge_gateway::{Body, Call, Key, Lookup, OwnCall, Upstream, UrlCall};
 use http::{Request, Response, Uri, uri::PathAndQuery};
-use services_kernel::{Cx, Dispatcher, PageTokens, Principal, keep_reconciling};
+use services_kernel::{
+    AuditRetention, BlobSweep, Cx, Dispatcher, IdempotencySweep, PageTokens, Principal, Reconciler, keep_reconciling,
+};
 use services_lambda::{Lambda, archive::CodeFolder, url::UrlBase};
 use services_logs::CloudWatchLogs;
 use services_ports::RoleCredentials;
 use services_sts::{SessionLookup, Sts};
-use store_api::Tx;
+use store_api::{Store, Tx};
 use store_embedded::{DataDir, EmbeddedStore};
 use store_segments::Segments;
 use tokio::{sync::watch, task::JoinHandle};
@@ -52,6 +54,7 @@ pub(crate) struct Cloud {
     installation: Installation,
     embedded: EmbeddedStore,
     directory: Arc<DataDir>,
+    segments: Segments,
     host: ProcessHost,
     lambda: Arc<Functions>,
     logs: Arc<CloudWatchLogs>,
@@ -113,15 +116,19 @@ impl Cloud {
         });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = lambda.start_tasks(&stopped);
-        tasks.push(tokio::spawn(keep_reconciling(logs.reconciler(), store.clone(), env.clone(), stopped)));
+        tasks.push(background(logs.reconciler(), &store, env, &stopped));
+        tasks.push(background(AuditRetention::new(store.clone()), &store, env, &stopped));
+        tasks.push(background(IdempotencySweep::new(store.clone()), &store, env, &stopped));
+        tasks.push(background(BlobSweep::new(store.clone()), &store, env, &stopped));
         let lambda = Arc::new(lambda);
-        let rooms = Rooms { stop, tasks, lambda: Arc::clone(&lambda), segments, env: env.clone() };
+        let rooms = Rooms { stop, tasks, lambda: Arc::clone(&lambda), segments: segments.clone(), env: env.clone() };
         let cloud = Self {
             schemas: [model_lambda::Api::service(), model_logs::Api::service(), model_sts::Api::service()],
             dispatcher: Dispatcher::new(store),
             installation: installation.clone(),
             embedded: embedded.clone(),
             directory: Arc::clone(directory),
+            segments,
             host,
             lambda,
             logs: Arc::new(logs),
@@ -199,7 +206,7 @@ impl Upstream for Cloud {
             Page::Runtimes => Some(own::document(&pages::runtimes(&self.host.runtimes()))),
             Page::Doctor => Some(own::document(&pages::doctor(&self.host.report()))),
             Page::Environments => Some(own::document(&pages::environments(&self.lambda.environments()))),
-            Page::Backup => Some(own::backup(&self.embedded, &self.directory)),
+            Page::Backup => Some(own::backup(&self.embedded, &self.directory, &self.segments)),
             Page::Package(token) => own::package(self.lambda.package(&token).await),
         }
     }
@@ -234,6 +241,10 @@ fn as_seen_by_function(uri: &Uri, path: &str) -> Uri {
     };
     // It is a part of a target that was parsed before, so it parses.
     PathAndQuery::try_from(target).map_or_else(|_| uri.clone(), Uri::from)
+}
+
+fn background<R: Reconciler>(work: R, store: &Store, env: &Env, stopped: &watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(keep_reconciling(work, store.clone(), env.clone(), stopped.clone()))
 }
 
 fn scheduler_limits(config: &ServerConfig) -> compute_scheduler::Limits {

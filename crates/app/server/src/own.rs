@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use services_kernel::Principal;
 use store_embedded::{DataDir, EmbeddedStore};
+use store_segments::Segments;
 use tokio::sync::mpsc;
 use wire_sigv4::{Family, SignatureError};
 
@@ -118,12 +119,14 @@ fn refusal(status: u16, code: &str, message: &str) -> Response<Body> {
 }
 
 /// A backup as it is made. When it fails the connection breaks, so that nobody takes a part for the whole.
-pub(crate) fn backup(store: &EmbeddedStore, directory: &Arc<DataDir>) -> Response<Body> {
+pub(crate) fn backup(store: &EmbeddedStore, directory: &Arc<DataDir>, segments: &Segments) -> Response<Body> {
     let (sender, stream) = ByteStream::channel(BACKUP_PIECES);
-    let (store, directory) = (store.clone(), Arc::clone(directory));
+    let (store, directory, segments) = (store.clone(), Arc::clone(directory), segments.clone());
     tokio::task::spawn_blocking(move || {
         let pieces = Pieces { sender: sender.clone() };
         let writer = io::BufWriter::with_capacity(BACKUP_PIECE_BYTES, pieces);
+        // What is sealed or merged meanwhile must not vanish under the copy.
+        let _held = segments.hold_files();
         match store.backup(&directory, BACKUP_DIRECTORIES, writer) {
             Ok(summary) => tracing::info!(entries = summary.entries, files = summary.files, "a backup was written"),
             Err(error) => {

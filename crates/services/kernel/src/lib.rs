@@ -9,6 +9,7 @@
 //! | [`page_tokens`](PageTokens) | sealed pagination tokens: opaque, bound to the request they continue |
 //! | [`idempotency`](Idempotency) | the answer to a client token, stored in the same commit as its effect |
 //! | [`quotas`](Quotas) | named limits with their defaults and what an operator raised them to |
+//! | [`blob_sweep`](BlobSweep) | gives back the disk of blobs that nothing refers to |
 //! | [`audit`](Audit) | who changed what, in the same commit as the change |
 //! | [`reconcile`](Reconciler) | background work: no input, looks at the store, does what is due, is idempotent |
 //!
@@ -17,6 +18,7 @@
 
 mod audit;
 mod authorize;
+mod blob_sweep;
 mod context;
 mod dispatch;
 mod idempotency;
@@ -26,6 +28,7 @@ mod reconcile;
 mod tags;
 
 pub use audit::{Audit, AuditRecord, AuditRetention};
+pub use blob_sweep::BlobSweep;
 pub use context::{Cx, HOPS_MAX, Principal, Source};
 pub use dispatch::Dispatcher;
 pub use idempotency::{Idempotency, IdempotencySweep, Replay};
