@@ -6,6 +6,14 @@ use crate::schema;
 
 /// Status 400.
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AccessDeniedException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(AccessDeniedException, schema::ACCESS_DENIED_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DataAlreadyAcceptedException {
     /// `expectedSequenceToken`.
     pub expected_sequence_token: Option<String>,
@@ -13,6 +21,14 @@ pub struct DataAlreadyAcceptedException {
     pub message: Option<String>,
 }
 wire_schema::structure!(DataAlreadyAcceptedException, schema::DATA_ALREADY_ACCEPTED_EXCEPTION, { 0 => expected_sequence_token, 1 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InvalidOperationException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(InvalidOperationException, schema::INVALID_OPERATION_EXCEPTION, { 0 => message,  });
 
 /// Status 400.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -100,14 +116,6 @@ wire_schema::structure!(ValidationException, schema::VALIDATION_EXCEPTION, { 0 =
 
 /// Status 400.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct AccessDeniedException {
-    /// `Message`.
-    pub message: Option<String>,
-}
-wire_schema::structure!(AccessDeniedException, schema::ACCESS_DENIED_EXCEPTION, { 0 => message,  });
-
-/// Status 400.
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExpiredTokenException {
     /// `message`.
     pub message: Option<String>,
@@ -186,13 +194,27 @@ pub struct UnknownOperationException {
 }
 wire_schema::structure!(UnknownOperationException, schema::UNKNOWN_OPERATION_EXCEPTION, { 0 => message,  });
 
-pub(crate) static ERRORS: [ErrorSchema; 22] = [
+pub(crate) static ERRORS: [ErrorSchema; 23] = [
+    ErrorSchema {
+        name: "AccessDeniedException",
+        code: "AccessDeniedException",
+        status: 400,
+        sender: true,
+        shape: &schema::ACCESS_DENIED_EXCEPTION,
+    },
     ErrorSchema {
         name: "DataAlreadyAcceptedException",
         code: "DataAlreadyAcceptedException",
         status: 400,
         sender: true,
         shape: &schema::DATA_ALREADY_ACCEPTED_EXCEPTION,
+    },
+    ErrorSchema {
+        name: "InvalidOperationException",
+        code: "InvalidOperationException",
+        status: 400,
+        sender: true,
+        shape: &schema::INVALID_OPERATION_EXCEPTION,
     },
     ErrorSchema {
         name: "InvalidParameterException",
@@ -263,13 +285,6 @@ pub(crate) static ERRORS: [ErrorSchema; 22] = [
         status: 400,
         sender: true,
         shape: &schema::VALIDATION_EXCEPTION,
-    },
-    ErrorSchema {
-        name: "AccessDeniedException",
-        code: "AccessDeniedException",
-        status: 400,
-        sender: true,
-        shape: &schema::ACCESS_DENIED_EXCEPTION,
     },
     ErrorSchema {
         name: "ExpiredTokenException",
@@ -343,41 +358,42 @@ pub(crate) static ERRORS: [ErrorSchema; 22] = [
     },
 ];
 
-wire_schema::errors!(ERRORS, roles { Validation => invalid_parameter_exception @ 1,
-MissingParameter => invalid_parameter_exception @ 1,
-Serialization => serialization_exception @ 19,
-UnknownOperation => unknown_operation_exception @ 21,
-NotImplemented => not_implemented_exception @ 17,
-TooLarge => request_entity_too_large_exception @ 18,
-AccessDenied => access_denied_exception @ 11,
-Throttled => throttling_exception @ 20,
-Internal => internal_failure @ 14,
-Unavailable => service_unavailable_exception @ 7,
-UnrecognizedClient => unrecognized_client_exception @ 9,
-InvalidSignature => invalid_signature_exception @ 15,
-IncompleteSignature => incomplete_signature_exception @ 13,
-MissingAuthentication => missing_authentication_token_exception @ 16,
-ExpiredToken => expired_token_exception @ 12,
- }, { 0 DataAlreadyAcceptedException.message = data_already_accepted_exception plain more,
-1 InvalidParameterException.message = invalid_parameter_exception plain whole,
-2 InvalidSequenceTokenException.message = invalid_sequence_token_exception plain more,
-3 LimitExceededException.message = limit_exceeded_exception plain whole,
-4 OperationAbortedException.message = operation_aborted_exception plain whole,
-5 ResourceAlreadyExistsException.message = resource_already_exists_exception plain whole,
-6 ResourceNotFoundException.message = resource_not_found_exception plain whole,
-7 ServiceUnavailableException.message = service_unavailable_exception plain whole,
-8 TooManyTagsException.message = too_many_tags_exception plain more,
-9 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
-10 ValidationException.message = validation_exception plain whole,
-11 AccessDeniedException.message = access_denied_exception plain whole,
-12 ExpiredTokenException.message = expired_token_exception plain whole,
-13 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
-14 InternalFailure.message = internal_failure plain whole,
-15 InvalidSignatureException.message = invalid_signature_exception plain whole,
-16 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
-17 NotImplementedException.message = not_implemented_exception plain whole,
-18 RequestEntityTooLargeException.message = request_entity_too_large_exception plain whole,
-19 SerializationException.message = serialization_exception plain whole,
-20 ThrottlingException.message = throttling_exception plain whole,
-21 UnknownOperationException.message = unknown_operation_exception plain whole,
+wire_schema::errors!(ERRORS, roles { Validation => invalid_parameter_exception @ 3,
+MissingParameter => invalid_parameter_exception @ 3,
+Serialization => serialization_exception @ 20,
+UnknownOperation => unknown_operation_exception @ 22,
+NotImplemented => not_implemented_exception @ 18,
+TooLarge => request_entity_too_large_exception @ 19,
+AccessDenied => access_denied_exception @ 0,
+Throttled => throttling_exception @ 21,
+Internal => internal_failure @ 15,
+Unavailable => service_unavailable_exception @ 9,
+UnrecognizedClient => unrecognized_client_exception @ 11,
+InvalidSignature => invalid_signature_exception @ 16,
+IncompleteSignature => incomplete_signature_exception @ 14,
+MissingAuthentication => missing_authentication_token_exception @ 17,
+ExpiredToken => expired_token_exception @ 13,
+ }, { 0 AccessDeniedException.message = access_denied_exception plain whole,
+1 DataAlreadyAcceptedException.message = data_already_accepted_exception plain more,
+2 InvalidOperationException.message = invalid_operation_exception plain whole,
+3 InvalidParameterException.message = invalid_parameter_exception plain whole,
+4 InvalidSequenceTokenException.message = invalid_sequence_token_exception plain more,
+5 LimitExceededException.message = limit_exceeded_exception plain whole,
+6 OperationAbortedException.message = operation_aborted_exception plain whole,
+7 ResourceAlreadyExistsException.message = resource_already_exists_exception plain whole,
+8 ResourceNotFoundException.message = resource_not_found_exception plain whole,
+9 ServiceUnavailableException.message = service_unavailable_exception plain whole,
+10 TooManyTagsException.message = too_many_tags_exception plain more,
+11 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
+12 ValidationException.message = validation_exception plain whole,
+13 ExpiredTokenException.message = expired_token_exception plain whole,
+14 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
+15 InternalFailure.message = internal_failure plain whole,
+16 InvalidSignatureException.message = invalid_signature_exception plain whole,
+17 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
+18 NotImplementedException.message = not_implemented_exception plain whole,
+19 RequestEntityTooLargeException.message = request_entity_too_large_exception plain whole,
+20 SerializationException.message = serialization_exception plain whole,
+21 ThrottlingException.message = throttling_exception plain whole,
+22 UnknownOperationException.message = unknown_operation_exception plain whole,
  });

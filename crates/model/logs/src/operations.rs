@@ -104,6 +104,16 @@ pub trait Logs<C, T>: Send + Sync + 'static {
         cx: &C,
         input: PutLogEventsRequest,
     ) -> impl Future<Output = Result<PutLogEventsResponse, Error>> + Send;
+    /// `PutLogGroupDeletionProtection`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn put_log_group_deletion_protection(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &PutLogGroupDeletionProtectionRequest,
+    ) -> Result<(), Error>;
     /// `PutRetentionPolicy`, transactional.
     ///
     /// # Errors
@@ -158,6 +168,8 @@ pub enum Request {
     ListTagsLogGroup(Box<ListTagsLogGroupRequest>),
     /// `PutLogEvents`.
     PutLogEvents(Box<PutLogEventsRequest>),
+    /// `PutLogGroupDeletionProtection`.
+    PutLogGroupDeletionProtection(Box<PutLogGroupDeletionProtectionRequest>),
     /// `PutRetentionPolicy`.
     PutRetentionPolicy(Box<PutRetentionPolicyRequest>),
     /// `TagLogGroup`.
@@ -197,6 +209,8 @@ pub enum Response {
     ListTagsLogGroup(Box<ListTagsLogGroupResponse>),
     /// `PutLogEvents`.
     PutLogEvents(Box<PutLogEventsResponse>),
+    /// `PutLogGroupDeletionProtection`, which gives nothing.
+    PutLogGroupDeletionProtection,
     /// `PutRetentionPolicy`, which gives nothing.
     PutRetentionPolicy,
     /// `TagLogGroup`, which gives nothing.
@@ -231,6 +245,9 @@ pub fn transact<S: Logs<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Requ
         }
         Request::ListTagsLogGroup(input) => {
             service.list_tags_log_group(cx, tx, input).map(|output| Response::ListTagsLogGroup(Box::new(output)))
+        }
+        Request::PutLogGroupDeletionProtection(input) => {
+            service.put_log_group_deletion_protection(cx, tx, input).map(|()| Response::PutLogGroupDeletionProtection)
         }
         Request::PutRetentionPolicy(input) => {
             service.put_retention_policy(cx, tx, input).map(|()| Response::PutRetentionPolicy)
@@ -298,11 +315,12 @@ impl Model for Api {
             9 => Request::ListTagsForResource(Box::default()),
             10 => Request::ListTagsLogGroup(Box::default()),
             11 => Request::PutLogEvents(Box::default()),
-            12 => Request::PutRetentionPolicy(Box::default()),
-            13 => Request::TagLogGroup(Box::default()),
-            14 => Request::TagResource(Box::default()),
-            15 => Request::UntagLogGroup(Box::default()),
-            16 => Request::UntagResource(Box::default()),
+            12 => Request::PutLogGroupDeletionProtection(Box::default()),
+            13 => Request::PutRetentionPolicy(Box::default()),
+            14 => Request::TagLogGroup(Box::default()),
+            15 => Request::TagResource(Box::default()),
+            16 => Request::UntagLogGroup(Box::default()),
+            17 => Request::UntagResource(Box::default()),
             _ => return None,
         })
     }
@@ -321,11 +339,12 @@ impl Model for Api {
             Request::ListTagsForResource(_) => 9,
             Request::ListTagsLogGroup(_) => 10,
             Request::PutLogEvents(_) => 11,
-            Request::PutRetentionPolicy(_) => 12,
-            Request::TagLogGroup(_) => 13,
-            Request::TagResource(_) => 14,
-            Request::UntagLogGroup(_) => 15,
-            Request::UntagResource(_) => 16,
+            Request::PutLogGroupDeletionProtection(_) => 12,
+            Request::PutRetentionPolicy(_) => 13,
+            Request::TagLogGroup(_) => 14,
+            Request::TagResource(_) => 15,
+            Request::UntagLogGroup(_) => 16,
+            Request::UntagResource(_) => 17,
         };
         &SERVICE.operations[index]
     }
@@ -344,6 +363,7 @@ impl Model for Api {
             Request::ListTagsForResource(input) => &**input,
             Request::ListTagsLogGroup(input) => &**input,
             Request::PutLogEvents(input) => &**input,
+            Request::PutLogGroupDeletionProtection(input) => &**input,
             Request::PutRetentionPolicy(input) => &**input,
             Request::TagLogGroup(input) => &**input,
             Request::TagResource(input) => &**input,
@@ -366,6 +386,7 @@ impl Model for Api {
             Request::ListTagsForResource(input) => &mut **input,
             Request::ListTagsLogGroup(input) => &mut **input,
             Request::PutLogEvents(input) => &mut **input,
+            Request::PutLogGroupDeletionProtection(input) => &mut **input,
             Request::PutRetentionPolicy(input) => &mut **input,
             Request::TagLogGroup(input) => &mut **input,
             Request::TagResource(input) => &mut **input,
@@ -388,11 +409,12 @@ impl Model for Api {
             9 => Response::ListTagsForResource(Box::default()),
             10 => Response::ListTagsLogGroup(Box::default()),
             11 => Response::PutLogEvents(Box::default()),
-            12 => Response::PutRetentionPolicy,
-            13 => Response::TagLogGroup,
-            14 => Response::TagResource,
-            15 => Response::UntagLogGroup,
-            16 => Response::UntagResource,
+            12 => Response::PutLogGroupDeletionProtection,
+            13 => Response::PutRetentionPolicy,
+            14 => Response::TagLogGroup,
+            15 => Response::TagResource,
+            16 => Response::UntagLogGroup,
+            17 => Response::UntagResource,
             _ => return None,
         })
     }
@@ -411,6 +433,7 @@ impl Model for Api {
             Response::ListTagsForResource(output) => Some(&**output),
             Response::ListTagsLogGroup(output) => Some(&**output),
             Response::PutLogEvents(output) => Some(&**output),
+            Response::PutLogGroupDeletionProtection => None,
             Response::PutRetentionPolicy => None,
             Response::TagLogGroup => None,
             Response::TagResource => None,
@@ -433,6 +456,7 @@ impl Model for Api {
             Response::ListTagsForResource(output) => Some(&mut **output),
             Response::ListTagsLogGroup(output) => Some(&mut **output),
             Response::PutLogEvents(output) => Some(&mut **output),
+            Response::PutLogGroupDeletionProtection => None,
             Response::PutRetentionPolicy => None,
             Response::TagLogGroup => None,
             Response::TagResource => None,

@@ -2,6 +2,8 @@
 
 use wire_schema::{Member, Pattern, Schema, Tolerated};
 
+pub(crate) static ACCESS_DENIED_EXCEPTION: Schema =
+    Schema::structure("AccessDeniedException", &[Member::new("message", &STRING)]);
 static PATTERN_OF_ACCOUNT_ID: Pattern = Pattern::new("^\\d{12}$", "^[0-9]{12}$", None);
 pub(crate) static ACCOUNT_ID: Schema = Schema::string("AccountId").min(12).max(12).pattern(&PATTERN_OF_ACCOUNT_ID);
 pub(crate) static ACCOUNT_IDS: Schema = Schema::list("AccountIds", &ACCOUNT_ID).min(0).max(20);
@@ -180,6 +182,8 @@ pub(crate) static INPUT_LOG_EVENTS: Schema = Schema::list("InputLogEvents", &INP
 pub(crate) static INPUT_LOG_STREAM_NAMES: Schema =
     Schema::list("InputLogStreamNames", &LOG_STREAM_NAME).min(1).max(100);
 pub(crate) static INTERLEAVED: Schema = Schema::boolean("Interleaved");
+pub(crate) static INVALID_OPERATION_EXCEPTION: Schema =
+    Schema::structure("InvalidOperationException", &[Member::new("message", &STRING)]);
 pub(crate) static INVALID_PARAMETER_EXCEPTION: Schema =
     Schema::structure("InvalidParameterException", &[Member::new("message", &STRING)]);
 pub(crate) static INVALID_SEQUENCE_TOKEN_EXCEPTION: Schema = Schema::structure(
@@ -279,6 +283,13 @@ pub(crate) static PUT_LOG_EVENTS_RESPONSE: Schema = Schema::structure(
         Member::new("rejectedEntityInfo", &REJECTED_ENTITY_INFO),
     ],
 );
+pub(crate) static PUT_LOG_GROUP_DELETION_PROTECTION_REQUEST: Schema = Schema::structure(
+    "PutLogGroupDeletionProtectionRequest",
+    &[
+        Member::new("logGroupIdentifier", &LOG_GROUP_IDENTIFIER).required(),
+        Member::new("deletionProtectionEnabled", &DELETION_PROTECTION_ENABLED).required(),
+    ],
+);
 pub(crate) static PUT_RETENTION_POLICY_REQUEST: Schema = Schema::structure(
     "PutRetentionPolicyRequest",
     &[Member::new("logGroupName", &LOG_GROUP_NAME).required(), Member::new("retentionInDays", &DAYS).required()],
@@ -345,8 +356,6 @@ pub(crate) static UNTAG_RESOURCE_REQUEST: Schema = Schema::structure(
 );
 pub(crate) static VALIDATION_EXCEPTION: Schema =
     Schema::structure("ValidationException", &[Member::new("message", &STRING)]);
-pub(crate) static ACCESS_DENIED_EXCEPTION: Schema =
-    Schema::structure("AccessDeniedException", &[Member::new("Message", &STRING)]);
 pub(crate) static EXPIRED_TOKEN_EXCEPTION: Schema =
     Schema::structure("ExpiredTokenException", &[Member::new("message", &STRING)]);
 pub(crate) static INCOMPLETE_SIGNATURE_EXCEPTION: Schema =

@@ -235,8 +235,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 6291456,
         },
         Operation {
-            name: "PutRetentionPolicy",
+            name: "PutLogGroupDeletionProtection",
             index: 12,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::PUT_LOG_GROUP_DELETION_PROTECTION_REQUEST,
+            output: None,
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "logs:PutLogGroupDeletionProtection",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "PutRetentionPolicy",
+            index: 13,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -254,7 +272,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TagLogGroup",
-            index: 13,
+            index: 14,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -272,7 +290,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TagResource",
-            index: 14,
+            index: 15,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -290,7 +308,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UntagLogGroup",
-            index: 15,
+            index: 16,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -308,7 +326,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UntagResource",
-            index: 16,
+            index: 17,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -411,7 +429,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         UnsupportedOperation { name: "PutDestinationPolicy", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "PutIndexPolicy", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "PutIntegration", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "PutLogGroupDeletionProtection", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "PutMetricFilter", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "PutQueryDefinition", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "PutResourcePolicy", method: "POST", path: &[], query: &[] },

@@ -358,6 +358,16 @@ pub struct PutLogEventsResponse {
 }
 wire_schema::structure!(PutLogEventsResponse, schema::PUT_LOG_EVENTS_RESPONSE, { 0 => next_sequence_token, 1 => rejected_log_events_info, 2 => rejected_entity_info,  });
 
+/// What `PutLogGroupDeletionProtection` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutLogGroupDeletionProtectionRequest {
+    /// `logGroupIdentifier`.
+    pub log_group_identifier: String,
+    /// `deletionProtectionEnabled`.
+    pub deletion_protection_enabled: bool,
+}
+wire_schema::structure!(PutLogGroupDeletionProtectionRequest, schema::PUT_LOG_GROUP_DELETION_PROTECTION_REQUEST, { 0 => log_group_identifier, 1 => deletion_protection_enabled,  });
+
 /// What `PutRetentionPolicy` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PutRetentionPolicyRequest {

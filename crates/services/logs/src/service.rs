@@ -57,6 +57,15 @@ impl Logs<Cx, Tx> for CloudWatchLogs {
         self.filter_events(cx, input).await
     }
 
+    fn put_log_group_deletion_protection(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &PutLogGroupDeletionProtectionRequest,
+    ) -> Result<(), Error> {
+        self.protect_group(cx, tx, input)
+    }
+
     fn put_retention_policy(&self, cx: &Cx, tx: &Tx, input: &PutRetentionPolicyRequest) -> Result<(), Error> {
         self.put_retention(cx, tx, input)
     }

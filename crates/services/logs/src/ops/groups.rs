@@ -2,7 +2,7 @@
 
 use model_logs::{
     CreateLogGroupRequest, DeleteLogGroupRequest, DescribeLogGroupsRequest, DescribeLogGroupsResponse, Error, LogGroup,
-    LogGroupClass,
+    LogGroupClass, PutLogGroupDeletionProtectionRequest,
 };
 use services_kernel::{Audit, Cx, Tags};
 use store_api::Tx;
@@ -47,6 +47,18 @@ impl CloudWatchLogs {
                 Ok(Audit::record(tx, &cx, "logs:DeleteLogGroup")?)
             })
             .await
+    }
+
+    pub(crate) fn protect_group(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &PutLogGroupDeletionProtectionRequest,
+    ) -> Result<(), Error> {
+        let name = names::of_identifier(cx, &input.log_group_identifier)?;
+        let mut group = find_group(tx, cx, "logs:PutLogGroupDeletionProtection", &name)?;
+        group.deletion_protected = input.deletion_protection_enabled;
+        Ok(Place::of(cx).put_group(tx, &name, &group)?)
     }
 
     fn delete_group_in(&self, cx: &Cx, tx: &Tx, name: &str) -> Result<(), Error> {

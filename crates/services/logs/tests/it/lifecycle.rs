@@ -53,6 +53,10 @@ async fn a_protected_group_is_not_deleted() {
     };
     world.call(Request::CreateLogGroup(Box::new(request))).await.unwrap();
     assert_eq!(delete_group(&world, "g").await.unwrap_err().0, "ValidationException");
+    let lift =
+        PutLogGroupDeletionProtectionRequest { log_group_identifier: "g".into(), deletion_protection_enabled: false };
+    world.call(Request::PutLogGroupDeletionProtection(Box::new(lift))).await.unwrap();
+    delete_group(&world, "g").await.unwrap();
 }
 
 #[tokio::test]
