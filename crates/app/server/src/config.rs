@@ -342,6 +342,10 @@ mod tests {
             assert!(config.check().is_ok(), "{name}");
         }
         assert_eq!(VARIABLES.len(), 15);
+        let manual = include_str!("../../../../docs/configuration.md");
+        for (name, _) in VARIABLES {
+            assert!(manual.contains(&format!("`{name}`")), "{name} is not in docs/configuration.md");
+        }
     }
 
     #[test]
