@@ -15,7 +15,7 @@ VENV := $(CACHE)/venv
 PYTHON := $(VENV)/bin/python
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help run build test check rust-tests wire-tests client-tests blackbox-tests bench fuzz tools venv
+.PHONY: help run build test check rust-tests wire-tests client-tests blackbox-tests bench fuzz tools venv release
 
 help:
 	@sed -n '3,7s/^#//p' Makefile
@@ -49,9 +49,9 @@ release: tools
 	CARGO_TARGET_DIR="$(TEST_TARGET)" cargo build --release --locked --package app-cli
 
 wire-tests: venv
-	@scripts/suite tests/wire "$(PYTHON)" "$(TEST_TARGET)"
+	CARGO_TARGET_DIR="$(TEST_TARGET)" scripts/wire-tests "$(PYTHON)" "$(CACHE)"
 
-client-tests: venv release
+client-tests: venv
 	@scripts/suite tests/clients "$(PYTHON)" "$(TEST_TARGET)"
 
 blackbox-tests: venv release
