@@ -1,8 +1,9 @@
 //! From nothing to serving, and back.
 //!
-//! Start: check the configuration → bind the addresses (nothing is accepted yet) → lock the data directory → at the same
-//! time start the launcher and look at the host, and open the store → the installation's keys → services → reconcilers →
-//! gateway → ready. The clock's floor is raised by the store when it opens, before anything is written.
+//! Start: check the configuration → bind the addresses (nothing is accepted yet) → lock the data directory → open the store,
+//! and beside it the logs and the folder of code → the installation's keys → services → reconcilers → gateway → serve. The
+//! sandbox is tried out meanwhile and may be later than the rest: an invocation waits for it. The clock's floor is raised by
+//! the store when it opens, before anything is written.
 //!
 //! End (SIGTERM or SIGINT; a second one ends the process at once): no new connections → reconcilers stop → requests in
 //! flight finish within the limit → environments end → logs and store are made durable. A store that cannot go on ends
@@ -30,6 +31,7 @@ use crate::{
     ServerConfig, ServerError,
     cloud::{Cloud, Parts, Rooms},
     installation::{Installation, RootKey},
+    late_host::LateHost,
     logging,
     signals::Endings,
 };
@@ -58,8 +60,8 @@ pub struct Ready {
     pub took: Duration,
 }
 
-/// Runs the server until it is told to stop. Call [`crate::run_if_launcher`] first thing in `main`. `ready` is called once,
-/// immediately before the first request is served.
+/// Runs the server until it is told to stop. Call [`crate::run_if_launcher`] first thing in `main`. `ready` is called once:
+/// when the server serves and its sandbox is open; before it serves when there is a root key to be shown.
 ///
 /// # Errors
 /// Why it did not start, or could not go on.
@@ -111,9 +113,9 @@ async fn serve(ground: Ground, ready: impl FnOnce(&Ready)) -> Result<(), ServerE
     let mut endings = Endings::new()?;
     let (sender, connections) = endpoint::endpoint_channel(ENDPOINT_BACKLOG);
 
-    // Looking at the host starts interpreters to ask their versions: the rest opens meanwhile.
+    // The sandbox takes longest, and only functions need it.
     let sandbox = subdirectory(&directory, "sandbox")?;
-    let host = tokio::task::spawn_blocking({
+    let (host, opening) = LateHost::begin({
         let mut settings = ProcessSettings::new(sandbox);
         settings.environments_max = usize::try_from(config.functions.concurrency).unwrap_or(usize::MAX).max(64);
         let env = env.clone();
@@ -131,8 +133,6 @@ async fn serve(ground: Ground, ready: impl FnOnce(&Ready)) -> Result<(), ServerE
     let unreadable = |fault: Fault| ServerError::new("the installation's keys cannot be read").because(fault);
     let installation = Installation::open(&store, &env).await.map_err(unreadable)?;
     let (segments, code) = joined(files).await??;
-    let host = joined(host).await?.map_err(|error| ServerError::new("the sandbox cannot be opened").because(error))?;
-    let isolation = host.report().level;
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let (cloud, rooms) = Cloud::assemble(Parts {
         config: &config,
@@ -140,7 +140,7 @@ async fn serve(ground: Ground, ready: impl FnOnce(&Ready)) -> Result<(), ServerE
         embedded: &embedded,
         directory: &directory,
         installation: &installation,
-        host,
+        host: host.clone(),
         segments,
         code,
         port: addresses.first().map(SocketAddr::port).filter(|port| *port != 80),
@@ -149,23 +149,29 @@ async fn serve(ground: Ground, ready: impl FnOnce(&Ready)) -> Result<(), ServerE
     let gateway = Gateway::new(cloud, gateway_settings(&config), env.clone());
     let root_key =
         if config.auth_required() { installation.show_root_key(&store).await.map_err(unreadable)? } else { None };
-    let took = env.monotonic().since(begun);
-    tracing::info!(?addresses, took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "ready");
-    ready(&Ready {
+    let mut shown = Ready {
         addresses,
         data: config.data.clone(),
         auth_required: config.auth_required(),
         root_key,
-        isolation,
-        took,
-    });
-    for listener in listeners {
-        let listener = tokio::net::TcpListener::from_std(listener)
-            .map_err(|error| ServerError::new("cannot listen").because(error))?;
-        let gateway = gateway.clone();
-        tokio::spawn(async move { gateway.serve(listener).await });
-    }
+        isolation: IsolationLevel::Refused,
+        took: Duration::ZERO,
+    };
     tokio::spawn(serve_functions(gateway.clone(), connections));
+    if shown.root_key.is_some() {
+        // It must have been shown before anybody can be asked for it.
+        shown.isolation = look(&host, opening).await?;
+        shown.took = env.monotonic().since(begun);
+        ready(&shown);
+        accept(listeners, &gateway)?;
+    } else {
+        accept(listeners, &gateway)?;
+        shown.took = env.monotonic().since(begun);
+        shown.isolation = look(&host, opening).await?;
+        ready(&shown);
+    }
+    let (addresses, isolation) = (&shown.addresses, shown.isolation);
+    tracing::info!(?addresses, %isolation, took_us = u64::try_from(shown.took.as_micros()).unwrap_or(u64::MAX), "ready");
 
     let failed = tokio::select! {
         signal = endings.next() => {
@@ -187,6 +193,24 @@ async fn serve(ground: Ground, ready: impl FnOnce(&Ready)) -> Result<(), ServerE
     }
     end(&config, &env, &gateway, rooms, &embedded).await;
     Ok(())
+}
+
+/// Serves from now on.
+fn accept(listeners: Vec<TcpListener>, gateway: &Gateway<Cloud>) -> Result<(), ServerError> {
+    for listener in listeners {
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(|error| ServerError::new("cannot listen").because(error))?;
+        let gateway = gateway.clone();
+        tokio::spawn(async move { gateway.serve(listener).await });
+    }
+    Ok(())
+}
+
+/// The isolation that functions get, once the sandbox is open.
+async fn look(host: &LateHost, opening: JoinHandle<Result<(), ServerError>>) -> Result<IsolationLevel, ServerError> {
+    joined(opening).await??;
+    let host = host.clone();
+    joined(tokio::task::spawn_blocking(move || host.report().level)).await
 }
 
 async fn end(config: &ServerConfig, env: &Env, gateway: &Gateway<Cloud>, rooms: Rooms, embedded: &EmbeddedStore) {

@@ -7,7 +7,6 @@ use std::{sync::Arc, time::Duration};
 use base_env::Env;
 use base_types::{AccountId, Fault};
 use compute_api::{FunctionHost as _, IsolationLevel};
-use compute_process::ProcessHost;
 use edge_gateway::{Body, Call, Key, Lookup, OwnCall, Upstream, UrlCall};
 use http::{Request, Response, Uri, uri::PathAndQuery};
 use services_kernel::{
@@ -26,12 +25,13 @@ use wire_schema::{Model, Serve, ServiceSchema};
 use crate::{
     ServerConfig, host_memory,
     installation::Installation,
+    late_host::LateHost,
     own::{self, Choice, Page},
     pages,
 };
 
 /// Lambda on this host, with its output in our logs.
-type Functions = Lambda<ProcessHost, CloudWatchLogs>;
+type Functions = Lambda<LateHost, CloudWatchLogs>;
 
 /// What the services are made of.
 pub(crate) struct Parts<'a> {
@@ -40,7 +40,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) embedded: &'a EmbeddedStore,
     pub(crate) directory: &'a Arc<DataDir>,
     pub(crate) installation: &'a Installation,
-    pub(crate) host: ProcessHost,
+    pub(crate) host: LateHost,
     pub(crate) segments: Segments,
     pub(crate) code: CodeFolder,
     /// Where function URLs say they are.
@@ -55,7 +55,7 @@ pub(crate) struct Cloud {
     embedded: EmbeddedStore,
     directory: Arc<DataDir>,
     segments: Segments,
-    host: ProcessHost,
+    host: LateHost,
     lambda: Arc<Functions>,
     logs: Arc<CloudWatchLogs>,
     sts: Arc<Sts>,

@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod host_memory;
 mod installation;
+mod late_host;
 mod logging;
 mod offline;
 mod own;
