@@ -158,20 +158,24 @@ async fn serve(ground: Ground, ready: impl FnOnce(&Ready)) -> Result<(), ServerE
         took: Duration::ZERO,
     };
     tokio::spawn(serve_functions(gateway.clone(), connections));
+    let say = |shown: &mut Ready| {
+        shown.took = env.monotonic().since(begun);
+        let took_us = u64::try_from(shown.took.as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(addresses = ?shown.addresses, auth_required = shown.auth_required, took_us, "ready");
+    };
     if shown.root_key.is_some() {
         // It must have been shown before anybody can be asked for it.
         shown.isolation = look(&host, opening).await?;
-        shown.took = env.monotonic().since(begun);
+        say(&mut shown);
         ready(&shown);
         accept(listeners, &gateway)?;
     } else {
+        say(&mut shown);
         accept(listeners, &gateway)?;
-        shown.took = env.monotonic().since(begun);
         shown.isolation = look(&host, opening).await?;
         ready(&shown);
     }
-    let (addresses, isolation) = (&shown.addresses, shown.isolation);
-    tracing::info!(?addresses, %isolation, took_us = u64::try_from(shown.took.as_micros()).unwrap_or(u64::MAX), "ready");
+    tracing::info!(isolation = %shown.isolation, "the sandbox is open");
 
     let failed = tokio::select! {
         signal = endings.next() => {
