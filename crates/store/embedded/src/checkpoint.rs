@@ -155,8 +155,7 @@ fn write(engine: &mut dyn Engine, generation: &Generation) -> Result<(), Fault> 
 }
 
 /// The engine failed, most likely for want of space: start it afresh until it works. Meanwhile the log takes what it
-/// can, and reads go on as soon
-/// as the engine has been opened again.
+/// can, and reads go on as soon as the engine has been opened again.
 fn recover(core: &Core, engine: &mut dyn Engine, fault: &Fault) {
     core.set_health(Health::ReadOnly(format!("the engine cannot be written: {fault:?}")));
     match engine.reopen().and_then(|()| engine.snapshot()) {

@@ -7,6 +7,7 @@ use std::sync::{
 
 use base_env::Env;
 use base_types::{AccountId, FaultKind, Region, Timestamp};
+use bytes::Bytes;
 use store_api::{Family, Health, Key, Store, Tx};
 use store_embedded::{EmbeddedStore, Options};
 
@@ -122,22 +123,23 @@ async fn fill(store: &Store, from: u64) -> u64 {
 }
 
 /// `patient`: while the engine starts afresh after it ran into a full disk, reads fail for a moment.
+async fn look(store: &Store, n: u64, patient: bool) -> Option<Bytes> {
+    for _ in 0..500 {
+        match store.view(move |tx: &Tx| tx.get(&key(n))).await {
+            Ok(found) => return found,
+            Err(fault) if !patient => panic!("{fault:?}"),
+            Err(_) => Env::real().sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+    panic!("reads do not recover: {:?}", store.health());
+}
+
 async fn check_filled(store: &Store, count: u64, patient: bool) {
     for n in 0..count {
-        let look = move |tx: &Tx| tx.get(&key(n));
-        let mut found = store.view(look).await;
-        for _ in 0..100 {
-            if found.is_ok() || !patient {
-                break;
-            }
-            Env::real().sleep(std::time::Duration::from_millis(20)).await;
-            found = store.view(look).await;
-        }
-        let value = found.unwrap();
-        assert_eq!(value.unwrap(), vec![n as u8; 2000], "{n} of {count}");
+        let value = look(store, n, patient).await.unwrap();
+        assert_eq!(value, vec![n as u8; 2000], "{n} of {count}");
     }
-    let beyond = store.view(move |tx: &Tx| tx.get(&key(count))).await.unwrap();
-    assert_eq!(beyond, None, "what was refused is not there");
+    assert_eq!(look(store, count, patient).await, None, "what was refused is not there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,8 +166,14 @@ async fn a_full_disk_refuses_writes_and_recovers_with_space() {
             }
             count += 1;
         }
-        check_filled(opened.store(), count, false).await;
-        assert_eq!(opened.store().health(), Health::Serving);
+        // That the log takes writes again does not mean that the engine is back.
+        check_filled(opened.store(), count, reserve == 0).await;
+        let mut tries = 0;
+        while opened.store().health() != Health::Serving {
+            tries += 1;
+            assert!(tries < 200, "it does not recover: {:?}", opened.store().health());
+            Env::real().sleep(std::time::Duration::from_millis(50)).await;
+        }
         opened.store().shutdown().await;
         let reopened = open(&disk, seed).await;
         check_filled(reopened.store(), count, false).await;
