@@ -22,12 +22,8 @@ const SAME_FLOOR: [(&str, &str, &str); 3] = [
 ];
 
 /// Back-ends, and who may name them.
-const BACK_ENDS: [(&str, &[&str]); 3] = [
-    ("store-embedded", &["app-server"]),
-    ("store-postgres", &["app-server"]),
-    // The launcher must be forked first thing in `main`, before any thread: only the binary can do that.
-    ("compute-process", &["app-server", "app-cli"]),
-];
+const BACK_ENDS: [(&str, &[&str]); 3] =
+    [("store-embedded", &["app-server"]), ("store-postgres", &["app-server"]), ("compute-process", &["app-server"])];
 
 /// Crates of the outside that only some rooms may know, and why.
 const RESERVED: [(&[&str], &[&str], &str); 3] = [
