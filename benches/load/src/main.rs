@@ -39,8 +39,10 @@ enum Task {
         #[arg(long, default_value_t = 15)]
         starts: u32,
     },
-    /// A bare hyper server: every request is answered with a constant.
+    /// A bare hyper server on one thread: every request is answered with a constant.
     Hello,
+    /// The same on as many threads as there are processors, as a server runs.
+    HelloThreads,
     /// The bare Runtime API loop.
     Loop,
     /// A native function: polls the Runtime API and answers with the event.
@@ -52,11 +54,14 @@ fn main() -> ExitCode {
         .next()
         .is_some_and(|name| PathBuf::from(name).file_name().is_some_and(|file| file == "bootstrap"));
     let task = if as_bootstrap { Task::Worker } else { Load::parse().task };
-    // One thread: at low concurrency most of the latency is waking another processor, for everybody alike.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // The client has one thread: at low concurrency most of the latency is waking another processor, for everybody alike.
+    let runtime = match task {
+        Task::HelloThreads => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    };
     let outcome = runtime.map_err(Failure::from).and_then(|runtime| match task {
         Task::Compare { pileus, seconds, starts } => runtime.block_on(measure::compare(&pileus, seconds, starts)),
-        Task::Hello => runtime.block_on(bare::hello()),
+        Task::Hello | Task::HelloThreads => runtime.block_on(bare::hello()),
         Task::Loop => runtime.block_on(bare::runtime_loop()),
         Task::Worker => runtime.block_on(worker::poll()),
     });

@@ -147,12 +147,10 @@ async fn warm(env: &Env, pileus: &Pileus, languages: &[Language], span: Duration
         "", "conn", "p50 us", "p99 us", "per s", "x hyper", "x loop"
     ));
     for connections in [1, 8] {
-        let opponent = Opponent::start("hello").await?;
-        let prepared = Prepared::plain(opponent.port, Method::POST, "/", EVENT)?;
-        load(env, &prepared, connections, span / 4).await?;
-        let hyper = load(env, &prepared, connections, span).await?;
-        drop(opponent);
+        let hyper = hello(env, "hello-threads", connections, span).await?;
         warm_row("bare hyper hello", connections, &hyper, None, None);
+        let single = hello(env, "hello", connections, span).await?;
+        warm_row("the same on one thread", connections, &single, Some(&hyper), None);
         for language in languages {
             let bare = bare_loop(env, language, connections, span).await?;
             warm_row(&format!("bare loop, {}", language.name), connections, &bare, Some(&hyper), None);
@@ -163,6 +161,13 @@ async fn warm(env: &Env, pileus: &Pileus, languages: &[Language], span: Duration
         }
     }
     Ok(())
+}
+
+async fn hello(env: &Env, task: &str, connections: usize, span: Duration) -> Result<Latencies, Failure> {
+    let opponent = Opponent::start(task).await?;
+    let prepared = Prepared::plain(opponent.port, Method::POST, "/", EVENT)?;
+    load(env, &prepared, connections, span / 4).await?;
+    load(env, &prepared, connections, span).await
 }
 
 async fn bare_loop(env: &Env, language: &Language, connections: usize, span: Duration) -> Result<Latencies, Failure> {
