@@ -5,11 +5,7 @@
 //! lease cannot write any more. Whoever gets the lease next gives back what its predecessor was running, so nothing waits
 //! for a time limit after a crash. The same request id goes with every attempt.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Borrow, collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
 use base_types::{Fault, FaultKind, Timestamp};
 use bytes::Bytes;
@@ -117,8 +113,9 @@ struct Worker<H: FunctionHost, L: LogSink> {
 
 #[derive(Default, Clone)]
 struct Running {
-    /// The identifiers of the events that this process runs.
-    ids: HashSet<String>,
+    /// The events that this process runs, with how often: an attempt may be written, and the next one begun, a moment
+    /// before the first has left.
+    ids: HashMap<String, usize>,
     of: HashMap<FunctionKey, usize>,
 }
 
@@ -129,18 +126,26 @@ impl Running {
         let admitted = *of < RUNNING_PER_FUNCTION_MAX;
         if admitted {
             *of += 1;
-            self.ids.insert(id.to_owned());
+            *self.ids.entry(id.to_owned()).or_default() += 1;
         }
         admitted
     }
 
     fn leave(&mut self, key: &FunctionKey, id: &str) {
-        self.ids.remove(id);
-        if let Some(of) = self.of.get_mut(key) {
-            *of = of.saturating_sub(1);
-            if *of == 0 {
-                self.of.remove(key);
-            }
+        one_less(&mut self.ids, id);
+        one_less(&mut self.of, key);
+    }
+}
+
+fn one_less<K, Q>(counts: &mut HashMap<K, usize>, key: &Q)
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ?Sized,
+{
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -164,7 +169,11 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
             *held = None;
         }
         let Some(lease) = self.store.lease(LEASE, LEASE_TTL).await? else { return Ok(None) };
-        self.give_back(&lease).await?;
+        if let Err(fault) = self.give_back(&lease).await {
+            // Or this process would take its own lease for another's until it runs out.
+            self.store.release_lease(lease).await?;
+            return Err(fault);
+        }
         *held = Some(lease);
         Ok(held.clone())
     }
@@ -184,7 +193,7 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
                     let range = from.as_ref().map_or(all.clone(), |key| all.after(key));
                     let page = EVENTS.scan(tx, &range, BATCH, Direction::Forward)?;
                     for (key, event) in &page {
-                        if own.contains(&event.request_id) {
+                        if own.contains_key(&event.request_id) {
                             let event = Event { running_under: Some(lease.fence()), ..event.clone() };
                             EVENTS.put(tx, key, &event)?;
                         } else if event.running_under.is_some_and(|fence| fence != lease.fence()) {
@@ -205,6 +214,8 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
     /// Takes what is due and may run; what has to wait for its turn is put off a little. Answers what was taken, and
     /// whether there may be more.
     async fn take(&self, lease: &Lease) -> Result<(Vec<Event>, bool), Fault> {
+        // Whoever takes the lease anew gives back what nobody here runs: not between the taking and the counting of it.
+        let _turn = self.lease.lock().await;
         let room = RUNNING_MAX.saturating_sub(self.running.lock().ids.len()).min(BATCH);
         if room == 0 {
             // The end of any of them wakes the reconciler.
@@ -258,21 +269,27 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
     /// taken anew. An error when another process has the lease.
     async fn write(&self, event: &Event, attempt: Attempt) -> Result<(), Fault> {
         let id: Arc<str> = Arc::from(event.request_id.as_str());
-        let held = self.lease.lock().await.clone();
-        let mut lease = match held {
-            Some(lease) => lease,
-            None => self.hold().await?.ok_or_else(lost)?,
-        };
+        let mut held = self.lease.lock().await.clone();
         loop {
+            let lease = match held.take() {
+                Some(lease) => lease,
+                None => match self.hold().await {
+                    Ok(held) => held.ok_or_else(lost)?,
+                    Err(fault) => {
+                        self.pause(event, &fault).await;
+                        continue;
+                    }
+                },
+            };
             let (under, id) = (lease.clone(), Arc::clone(&id));
             match self.store.transact(move |tx| finish(tx, &under, &id, attempt)).await {
                 Ok(()) => return Ok(()),
-                Err(fault) if fault.kind() == FaultKind::Conflict => match self.hold().await {
-                    Ok(Some(held)) => lease = held,
-                    Ok(None) => return Err(lost()),
-                    Err(fault) => self.pause(event, &fault).await,
-                },
-                Err(fault) => self.pause(event, &fault).await,
+                // The lease ran out: it is taken anew.
+                Err(fault) if fault.kind() == FaultKind::Conflict => {}
+                Err(fault) => {
+                    self.pause(event, &fault).await;
+                    held = Some(lease);
+                }
             }
         }
     }

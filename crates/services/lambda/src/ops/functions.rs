@@ -49,18 +49,16 @@ impl Control {
         let Some(zip) = input.code.zip_file else {
             return Err(Error::invalid_parameter_value_exception("Please provide a source for function code."));
         };
-        let stored = self.store_package(zip).await?;
         let (control, cx) = (std::sync::Arc::clone(self), cx.clone());
         let (publish, tags) = (input.publish == Some(true), input.tags.unwrap_or_default());
-        self.store
-            .transact(move |tx| {
-                let creation = Creation { name: &named.name, configuration: &configuration, stored: &stored, publish };
-                let answer = control.create(tx, &cx, &creation)?;
-                super::tags::put(tx, &cx, &crate::names::function_arn(&cx.region, cx.account, &named.name), &tags)?;
-                Audit::record(tx, &cx, ACTION)?;
-                Ok(answer)
-            })
-            .await
+        self.transact_with_package(zip, move |tx, stored| {
+            let creation = Creation { name: &named.name, configuration: &configuration, stored, publish };
+            let answer = control.create(tx, &cx, &creation)?;
+            super::tags::put(tx, &cx, &crate::names::function_arn(&cx.region, cx.account, &named.name), &tags)?;
+            Audit::record(tx, &cx, ACTION)?;
+            Ok(answer)
+        })
+        .await
     }
 
     fn configuration(&self, name: &str, input: &CreateFunctionRequest) -> Result<Configuration, Error> {

@@ -1,6 +1,11 @@
 //! Deployment packages: taken from a request, checked, and stored by their content before the transaction that uses them.
 
-use base_types::Fault;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use base_types::{Fault, FaultKind};
 use bytes::Bytes;
 use model_lambda::Error;
 use sha2::{Digest, Sha256};
@@ -22,16 +27,38 @@ pub(crate) struct Stored {
     pub(crate) code: Code,
     /// The blob that was written for it; `None` when the content was there already.
     blob: Option<BlobId>,
+    /// The content was there already, and has lost its last user since.
+    gone: Arc<AtomicBool>,
 }
 
 impl Control {
+    /// Checks a zip, makes its bytes durable and runs `body`, which is to use them, in a transaction. Content that is there
+    /// already is not written again, unless it loses its last user before the transaction could become one.
+    pub(crate) async fn transact_with_package<R, F>(&self, zip: Bytes, body: F) -> Result<R, Error>
+    where
+        F: FnMut(&Tx, &Stored) -> Result<R, Error> + Clone + Send + 'static,
+        R: Send + 'static,
+    {
+        let run = |stored: Stored| {
+            let mut body = body.clone();
+            self.store.transact(move |tx| body(tx, &stored))
+        };
+        let stored = self.store_package(zip.clone()).await?;
+        let outcome = run(stored.clone()).await;
+        if outcome.is_ok() || !stored.gone.load(Ordering::Relaxed) {
+            return outcome;
+        }
+        let blob = Some(self.store.blobs().put(zip).await?);
+        run(Stored { blob, ..stored }).await
+    }
+
     /// Checks a zip and makes its bytes durable. They stay only if a transaction attaches them soon.
-    pub(crate) async fn store_package(&self, zip: Bytes) -> Result<Stored, Error> {
+    async fn store_package(&self, zip: Bytes) -> Result<Stored, Error> {
         let code = self.check_package(zip.clone()).await?;
         let key = tables::package(&code.digest);
         let known = self.store.view(move |tx| Ok::<_, Fault>(PACKAGES.get(tx, &key)?.is_some())).await?;
         let blob = if known { None } else { Some(self.store.blobs().put(zip).await?) };
-        Ok(Stored { code, blob })
+        Ok(Stored { code, blob, gone: Arc::default() })
     }
 
     /// Where a package can be fetched: a sealed path below `/_pileus`, served by [`crate::Lambda::package`].
@@ -57,16 +84,12 @@ impl Control {
 
 impl Stored {
     /// Makes the version at `version` a user of the package.
-    ///
-    /// A package that was known may have lost its last user since: then the transaction is run again by the caller's
-    /// client, as AWS does for a lost race.
     pub(crate) fn attach(&self, tx: &Tx, version: &Key) -> Result<(), Error> {
         let key = tables::package(&self.code.digest);
         if PACKAGES.get(tx, &key)?.is_none() {
             let Some(blob) = self.blob else {
-                return Err(Error::resource_conflict_exception(
-                    "The operation cannot be performed at this time. The code was being removed; try again.",
-                ));
+                self.gone.store(true, Ordering::Relaxed);
+                return Err(Fault::new(FaultKind::Internal, "use a package: it has lost its last user").into());
             };
             tx.attach_blob(blob, &key)?;
             PACKAGES.put(tx, &key, &tables::Package { blob, bytes: self.code.bytes })?;

@@ -104,23 +104,17 @@ impl Control {
         let Some(zip) = input.zip_file.clone() else {
             return Err(Error::invalid_parameter_value_exception("Please provide a source for function code."));
         };
-        let dry_run = input.dry_run == Some(true);
-        let source = if dry_run {
-            Source::Checked(self.check_package(zip).await?)
-        } else {
-            Source::Stored(self.store_package(zip).await?)
-        };
         let (control, cx) = (Arc::clone(self), cx.clone());
-        if dry_run {
+        if input.dry_run == Some(true) {
+            let source = Source::Checked(self.check_package(zip).await?);
             return self.store.view(move |tx| control.change_code(tx, &cx, &input, &source)).await;
         }
-        self.store
-            .transact(move |tx| {
-                let answer = control.change_code(tx, &cx, &input, &source)?;
-                Audit::record(tx, &cx, ACTION)?;
-                Ok(answer)
-            })
-            .await
+        self.transact_with_package(zip, move |tx, stored| {
+            let answer = control.change_code(tx, &cx, &input, &Source::Stored(stored.clone()))?;
+            Audit::record(tx, &cx, ACTION)?;
+            Ok(answer)
+        })
+        .await
     }
 
     fn change_code(

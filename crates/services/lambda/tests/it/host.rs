@@ -24,6 +24,8 @@ use serde_json::json;
 pub(crate) struct Scripted {
     env: Env,
     pub(crate) seen: Arc<Mutex<Vec<Invocation>>>,
+    /// The handler of each of them.
+    pub(crate) handlers: Arc<Mutex<Vec<String>>>,
     started: Arc<AtomicU64>,
     /// How many more invocations of handler `flaky` fail.
     pub(crate) failures_left: Arc<AtomicU64>,
@@ -31,7 +33,13 @@ pub(crate) struct Scripted {
 
 impl Scripted {
     pub(crate) fn new(env: &Env) -> Self {
-        Self { env: env.clone(), seen: Arc::default(), started: Arc::default(), failures_left: Arc::default() }
+        Self {
+            env: env.clone(),
+            seen: Arc::default(),
+            handlers: Arc::default(),
+            started: Arc::default(),
+            failures_left: Arc::default(),
+        }
     }
 
     /// How many environments were started.
@@ -121,6 +129,7 @@ impl Environment for ScriptedEnvironment {
             })
             .await;
         let outcome = self.script(&invocation).await;
+        self.host.handlers.lock().push(self.spec.handler.clone());
         self.host.seen.lock().push(invocation);
         self.invocations += 1;
         let figures = Figures {
