@@ -256,6 +256,7 @@ def test_a_backup_is_restored(own, tmp_path):
     file = tmp_path / "all.backup"
     said = json.loads(server.pileus("backup", str(file), "--json").stdout)
     assert file.stat().st_size == said["bytes"] > 0
+    assert file.stat().st_mode & 0o777 == 0o600, "it holds the root key"
     functions.create("later", CODE)
     server.stop()
     data = tmp_path / "restored"

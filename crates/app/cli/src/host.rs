@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use app_server::{HostView, Ready, ServerConfig, ServerError};
+use app_server::{HostView, Ready, ServerConfig, ServerError, create_private};
 use bytes::Bytes;
 use edge_client::Call;
 use http::Method;
@@ -151,7 +151,7 @@ pub(crate) async fn backup_running(cloud: &Cloud, screen: Screen, file: &Path) -
     let mut name = file.file_name().ok_or_else(|| Failure::new("the backup needs the name of a file"))?.to_owned();
     name.push(".part");
     let part = file.with_file_name(name);
-    let written = File::create(&part).map_err(io(format!("cannot write {}", part.display())))?;
+    let written = create_private(&part).map_err(io(format!("cannot write {}", part.display())))?;
     let outcome = fetch(cloud, screen, &written).await.and_then(|bytes| {
         written.sync_all().map_err(io("the backup cannot be made durable"))?;
         std::fs::rename(&part, file).map_err(io(format!("cannot name the backup {}", file.display())))?;

@@ -25,4 +25,4 @@ pub use compute_process::run_if_launcher;
 pub use config::{Auth, Connections, Functions, Log, LogFormat, ServerConfig};
 pub use error::ServerError;
 pub use installation::RootKey;
-pub use offline::{BackupSummary, HostView, backup, restore};
+pub use offline::{BackupSummary, HostView, backup, create_private, restore};

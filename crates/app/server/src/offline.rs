@@ -1,8 +1,9 @@
 //! What works without a running server: a look at the host, a backup of a stopped server's data, a restore.
 
 use std::{
-    fs::{self, File},
-    io::BufWriter,
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
 };
@@ -86,6 +87,19 @@ pub fn backup(data: &Path, file: &Path) -> Result<BackupSummary, ServerError> {
     outcome
 }
 
+/// Makes a file that only its owner can read: a backup holds the installation's keys. What an interrupted run left under
+/// the name is replaced, never written into.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 fn write_backup(directory: &DataDir, part: &Path) -> Result<BackupSummary, ServerError> {
     let failed = || ServerError::new(format!("cannot write `{}`", part.display()));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,7 +109,7 @@ fn write_backup(directory: &DataDir, part: &Path) -> Result<BackupSummary, Serve
     let embedded = runtime
         .block_on(EmbeddedStore::open(directory, Options::default(), &Env::real()))
         .map_err(|error| ServerError::new("the store cannot be opened").because(error))?;
-    let file = File::create(part).map_err(|error| failed().because(error))?;
+    let file = create_private(part).map_err(|error| failed().because(error))?;
     let summary = embedded
         .backup(directory, BACKUP_DIRECTORIES, BufWriter::new(&file))
         .map_err(|error| failed().because(error))?;
@@ -116,6 +130,8 @@ pub fn restore(file: &Path, data: &Path) -> Result<BackupSummary, ServerError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use base_types::Timestamp;
 
     use super::*;
@@ -140,7 +156,9 @@ mod tests {
         assert!(backup(&data, &file).is_err(), "nothing to back up");
         assert!(!data.exists(), "and nothing made");
         let key = key_of(&data);
+        fs::write(folder.path().join("b.part"), "left by an interrupted run").unwrap();
         let summary = backup(&data, &file).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "it holds the root key");
         assert!(summary.entries >= 1);
         assert!(backup(&data, &file).unwrap_err().remedy_text().is_some(), "a file that exists is kept");
         restore(&file, &other).unwrap();
