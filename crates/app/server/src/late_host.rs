@@ -67,6 +67,20 @@ impl FunctionHost for LateHost {
         }
     }
 
+    async fn snapshot(&self, spec: Arc<EnvironmentSpec>) -> Result<(), StartError> {
+        match self.host().await {
+            Some(host) => host.snapshot(spec).await,
+            None => Err(Fault::new(FaultKind::Unavailable, "make a snapshot: there is no sandbox").into()),
+        }
+    }
+
+    fn forget_snapshot(&self, snapshot: &str) {
+        // Without a sandbox there are none.
+        if let Some(Some(host)) = self.0.host.get() {
+            host.forget_snapshot(snapshot);
+        }
+    }
+
     fn runtimes(&self) -> Arc<RuntimeListing> {
         self.host_now().map_or_else(Arc::default, ProcessHost::runtimes)
     }

@@ -46,6 +46,12 @@ pub enum StartError {
         /// What was asked for.
         what: String,
     },
+    /// There can be no snapshot of this function's initialised process; it is initialised ordinarily.
+    #[error("the function cannot be restored from a snapshot: {reason}")]
+    NoSnapshot {
+        /// A lower-case fragment: `its initialisation started 2 threads`.
+        reason: String,
+    },
     /// A bound of the host was hit: environments, host uids, disk, processes.
     #[error("the host's limit of {limit} {what} is reached")]
     HostLimit {

@@ -3,7 +3,9 @@
 
 use std::{fmt, future::Future, sync::Arc};
 
-use crate::{Completion, EnvironmentSpec, Exit, HostReport, Invocation, IsolationReport, RuntimeListing, StartError};
+use crate::{
+    Completion, EnvironmentSpec, Exit, HostReport, Invocation, IsolationReport, Origin, RuntimeListing, StartError,
+};
 
 /// Starts execution environments.
 pub trait FunctionHost: Clone + Send + Sync + 'static {
@@ -17,6 +19,18 @@ pub trait FunctionHost: Clone + Send + Sync + 'static {
     /// [`StartError::Init`] when the function's own initialisation failed (an answer for the caller of the function), the
     /// other variants when this host cannot run it.
     fn start(&self, spec: Arc<EnvironmentSpec>) -> impl Future<Output = Result<Self::Environment, StartError>> + Send;
+
+    /// Makes the initialised process that `spec.snapshot` names, if it is not there yet: what publishing a SnapStart version
+    /// waits for. [`FunctionHost::start`] with the same name makes it when it is missing (after a restart, or when it had
+    /// to make room), so this is never needed for an environment to start.
+    ///
+    /// # Errors
+    /// [`StartError::Init`] when the initialisation or a before-snapshot hook failed, [`StartError::NoSnapshot`] when this
+    /// function cannot be forked honestly or the runtime has no snapshots, the others as for `start`.
+    fn snapshot(&self, spec: Arc<EnvironmentSpec>) -> impl Future<Output = Result<(), StartError>> + Send;
+
+    /// Ends the initialised process of this name, if there is one. Environments made from it live on.
+    fn forget_snapshot(&self, snapshot: &str);
 
     /// The runtimes found on this host and those it lacks.
     fn runtimes(&self) -> Arc<RuntimeListing>;
@@ -42,6 +56,9 @@ pub trait Environment: Send + 'static {
     /// How long its initialisation took (AWS: "Init Duration").
     fn init_duration(&self) -> std::time::Duration;
 
+    /// What its process was made from.
+    fn origin(&self) -> Origin;
+
     /// Whether it may be given another invocation. False after a timeout, an exit, or a dropped invocation.
     fn is_alive(&self) -> bool;
 
@@ -52,6 +69,15 @@ pub trait Environment: Send + 'static {
     /// up is not alive any more. All output that the function wrote before it answered has reached the sink when this
     /// resolves.
     fn invoke(&mut self, invocation: Invocation) -> impl Future<Output = Completion> + Send;
+
+    /// Whether runtime and extensions have asked for their next event since the last invocation. An environment without
+    /// extensions is settled at once.
+    fn is_settled(&self) -> bool;
+
+    /// Resolves when the environment is settled, or is not alive any more. Between an answer and this the environment is
+    /// busy, although its caller has been answered (AWS Lambda, "Invoke phase": it ends after the runtime and all
+    /// extensions signal that they are done). Bounded by the rest of the function's timeout.
+    fn settle(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Resolves when the environment's process has ended, whoever ended it. It does not borrow the environment.
     fn ended(&self) -> impl Future<Output = Exit> + Send + 'static;

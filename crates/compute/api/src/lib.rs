@@ -12,6 +12,7 @@
 
 pub mod endpoint;
 pub mod output;
+pub mod stream;
 
 mod error;
 mod host;
@@ -24,12 +25,14 @@ pub use endpoint::{EndpointConnection, EndpointConnections, EndpointSender};
 pub use error::{InitFailure, InitOutcome, StartError};
 pub use host::{Environment, EnvironmentId, FunctionHost};
 pub use isolation::{Finding, FindingState, HostReport, IsolationLevel, IsolationReport, Wall, WallState};
-pub use outcome::{Completion, Exit, Figures, Outcome};
+pub use outcome::{ColdReason, Completion, Exit, Figures, Origin, Outcome, Start, StreamError};
 pub use output::{OutputKind, OutputLine, OutputLines, OutputSink};
 pub use runtime::{InstalledRuntime, Language, RuntimeListing, SUPPORTED_RUNTIMES};
 pub use spec::{
     Credentials, Egress, EnvironmentSpec, InitializationType, Invocation, LogFormat, Logging, SeccompProfile,
+    StartPolicy,
 };
+pub use stream::{ResponseSink, ResponseStream, STREAMED_BYTES_MAX, StreamPiece};
 
 /// The greatest request and buffered response payload, in bytes (AWS Lambda quotas, "Invocation payload": 6 MB).
 pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;

@@ -25,6 +25,13 @@ pub enum Outcome {
         /// The response's bytes. JSON when the runtime is one of ours; a custom runtime may send anything.
         payload: Bytes,
     },
+    /// The function streamed its response into the sink of its invocation.
+    Streamed {
+        /// How many bytes.
+        bytes: u64,
+        /// The error with which the stream broke off, if it did (AWS: the error trailers, `InvokeComplete`'s `ErrorCode`).
+        error: Option<StreamError>,
+    },
     /// The runtime reported an error of the function (AWS: `FunctionError: Unhandled`).
     FunctionError {
         /// `Lambda-Runtime-Function-Error-Type`, such as `Runtime.UnmarshalError` or `ValueError`; empty when not given.
@@ -51,6 +58,81 @@ pub enum Outcome {
         /// A lower-case fragment that completes "the environment was lost: …".
         reason: String,
     },
+}
+
+/// An error in the middle of a streamed response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamError {
+    /// `Lambda-Runtime-Function-Error-Type`.
+    pub error_type: String,
+    /// The error document that the runtime sent; JSON when the runtime is one of ours.
+    pub payload: Bytes,
+}
+
+/// What the process of an environment was made from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// An interpreter (or the function's own program) started for it.
+    #[default]
+    Fresh,
+    /// A fork of a prepared runtime, made for it.
+    Forked,
+    /// A runtime that waited behind its walls.
+    Pooled,
+    /// A fork of this version's initialised process (SnapStart).
+    Restored,
+}
+
+impl Origin {
+    /// One lower-case word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Forked => "forked",
+            Self::Pooled => "pooled",
+            Self::Restored => "restored",
+        }
+    }
+}
+
+/// Whether an invocation waited for a new environment, and why there was none for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Start {
+    /// It got an environment that was there.
+    Warm,
+    /// It waited for a new one.
+    Cold(ColdReason),
+}
+
+/// Why no idle environment was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ColdReason {
+    /// This version's first invocation since the server started, or since its code or configuration changed.
+    First,
+    /// All environments were busy.
+    Busy,
+    /// The last ones had been unused for too long.
+    Expired,
+    /// The last ones had made room for others.
+    Evicted,
+    /// The last one had ended by itself: a timeout, an exit, out of memory.
+    Ended,
+}
+
+impl Start {
+    /// Lower-case words: `warm`, `cold: first`, `cold: all busy`, …
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::Cold(ColdReason::First) => "cold: first",
+            Self::Cold(ColdReason::Busy) => "cold: all busy",
+            Self::Cold(ColdReason::Expired) => "cold: expired",
+            Self::Cold(ColdReason::Evicted) => "cold: evicted",
+            Self::Cold(ColdReason::Ended) => "cold: ended",
+        }
+    }
 }
 
 /// How a process ended.
@@ -106,6 +188,9 @@ pub struct Figures {
     pub duration: Duration,
     /// The initialisation that this environment needed, on its first invocation only.
     pub init_duration: Option<Duration>,
+    /// The restoring of a snapshot that this environment needed (hooks included), on its first invocation only; then
+    /// `init_duration` is none.
+    pub restore_duration: Option<Duration>,
     /// The environment's peak memory so far, in bytes; zero when the host cannot measure it.
     pub memory_bytes_max: u64,
     /// Processor time used during the invocation by all its processes; zero when the host cannot measure it.

@@ -1,11 +1,11 @@
 //! What an environment is made from and what it is asked to do. Plain data; validated by the Lambda service that fills it.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use base_types::{AccountId, Region};
 use bytes::Bytes;
 
-use crate::{IsolationLevel, OutputSink};
+use crate::{IsolationLevel, OutputSink, ResponseSink};
 
 /// Everything that one execution environment depends on.
 #[derive(Clone, Debug)]
@@ -48,6 +48,11 @@ pub struct EnvironmentSpec {
     pub egress: Egress,
     /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
     pub initialization: InitializationType,
+    /// Whether its process may be a fork of a prepared runtime.
+    pub start: StartPolicy,
+    /// SnapStart: names the initialised process of this version that environments are forks of. Two specifications with
+    /// the same name have the same code, layers and configuration.
+    pub snapshot: Option<Arc<str>>,
     /// The least isolation under which it may run; a host that gives less refuses.
     pub isolation_min: IsolationLevel,
     /// Which system calls it may make.
@@ -126,6 +131,8 @@ pub enum InitializationType {
     OnDemand,
     /// Kept ready ahead of invocations.
     ProvisionedConcurrency,
+    /// Initialised once for all environments of a published version.
+    SnapStart,
 }
 
 impl InitializationType {
@@ -135,8 +142,20 @@ impl InitializationType {
         match self {
             Self::OnDemand => "on-demand",
             Self::ProvisionedConcurrency => "provisioned-concurrency",
+            Self::SnapStart => "snap-start",
         }
     }
+}
+
+/// What an environment's process may be made from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartPolicy {
+    /// A fork of a prepared runtime or a runtime that was booted ahead of need: the fastest. Forks of one runtime have the
+    /// same address layout and hash seed.
+    #[default]
+    Prepared,
+    /// A process of its own from its first instruction.
+    Fresh,
 }
 
 /// A set of permitted system calls.
@@ -162,4 +181,7 @@ pub struct Invocation {
     pub client_context: Option<String>,
     /// The Cognito identity, as JSON.
     pub cognito_identity: Option<String>,
+    /// Where a response goes that the function streams; without it (and for a function that does not stream) the response
+    /// comes whole in the completion.
+    pub response: Option<ResponseSink>,
 }

@@ -226,6 +226,7 @@ fn event() -> Invocation {
         trace_id: None,
         client_context: None,
         cognito_identity: None,
+        response: None,
     }
 }
 
@@ -259,6 +260,8 @@ fn spec(runtime: &str, handler: &str, code: &Path) -> EnvironmentSpec {
         },
         egress: Egress::None,
         initialization: InitializationType::OnDemand,
+        start: compute_api::StartPolicy::Prepared,
+        snapshot: None,
         isolation_min: IsolationLevel::SingleUid,
         seccomp: SeccompProfile::Default,
         output: output::channel(1 << 16).0,

@@ -63,6 +63,13 @@ pub fn of_completion(
         Outcome::Success { payload } => {
             return report(request_id, &completion.figures, memory_mib, Vec::new(), "", succeeded(payload.clone()));
         }
+        Outcome::Streamed { error, .. } => {
+            let answer = match error {
+                Some(error) => Answer { payload: error.payload.clone(), function_error: Some("Unhandled") },
+                None => succeeded(bytes::Bytes::new()),
+            };
+            return report(request_id, &completion.figures, memory_mib, Vec::new(), "", answer);
+        }
         Outcome::FunctionError { payload, error_type } => {
             let payload = if payload.is_empty() {
                 document(error_type, "The runtime reported an error without a document")
@@ -275,7 +282,7 @@ mod tests {
                 duration: Duration::from_micros(3010),
                 init_duration: init.map(Duration::from_micros),
                 memory_bytes_max: 36 << 20,
-                cpu: Duration::ZERO,
+                ..Figures::default()
             },
             log_tail: Bytes::new(),
         }

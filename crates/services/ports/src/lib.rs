@@ -6,6 +6,8 @@
 
 mod credentials;
 mod logs;
+mod metering;
 
 pub use credentials::{RoleCredentials, SessionCredentials};
 pub use logs::{LogAppendError, LogLine, LogSink, LogTarget};
+pub use metering::{Ending, InvocationRecord, Meter, MeteredFunction};

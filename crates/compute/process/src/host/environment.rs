@@ -13,7 +13,7 @@ use base_env::{Env, Moment};
 use bytes::Bytes;
 use compute_api::{
     Completion, EndpointConnection, EndpointSender, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures,
-    InitFailure, InitOutcome, Invocation, IsolationReport, Outcome, PAYLOAD_BYTES_MAX, RESPONSE_SLACK_BYTES,
+    InitFailure, InitOutcome, Invocation, IsolationReport, Origin, Outcome, PAYLOAD_BYTES_MAX, RESPONSE_SLACK_BYTES,
     StartError, endpoint::CONNECTIONS_MAX,
 };
 use tokio::{
@@ -278,7 +278,13 @@ impl ProcessEnvironment {
 
     fn figures(&mut self, duration: Duration, cpu: Duration) -> Figures {
         let init_duration = self.first.then_some(self.init_duration);
-        Figures { duration, init_duration, memory_bytes_max: self.inner.gauge.memory_peak(), cpu }
+        Figures {
+            duration,
+            init_duration,
+            restore_duration: None,
+            memory_bytes_max: self.inner.gauge.memory_peak(),
+            cpu,
+        }
     }
 
     /// Freezes the environment when it has had nothing to do for a while. The next invocation calls this off.
@@ -381,6 +387,16 @@ impl Environment for ProcessEnvironment {
     fn init_duration(&self) -> Duration {
         self.init_duration
     }
+
+    fn origin(&self) -> Origin {
+        Origin::Fresh
+    }
+
+    fn is_settled(&self) -> bool {
+        true
+    }
+
+    async fn settle(&mut self) {}
 
     fn is_alive(&self) -> bool {
         self.alive && self.inner.ended.borrow().is_none()

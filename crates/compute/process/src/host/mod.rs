@@ -354,6 +354,12 @@ impl FunctionHost for ProcessHost {
         environment.initialise().await
     }
 
+    async fn snapshot(&self, _: Arc<EnvironmentSpec>) -> Result<(), StartError> {
+        Err(StartError::NoSnapshot { reason: "this host makes no snapshots".to_owned() })
+    }
+
+    fn forget_snapshot(&self, _: &str) {}
+
     fn runtimes(&self) -> Arc<RuntimeListing> {
         self.0.runtimes()
     }

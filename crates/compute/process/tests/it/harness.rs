@@ -142,6 +142,8 @@ pub(crate) fn spec(runtime: &str, handler: &str, code: PathBuf, output: OutputSi
         },
         egress: Egress::None,
         initialization: InitializationType::OnDemand,
+        start: compute_api::StartPolicy::Prepared,
+        snapshot: None,
         isolation_min: IsolationLevel::SingleUid,
         seccomp: SeccompProfile::Default,
         output,
@@ -156,6 +158,7 @@ pub(crate) fn event(request_id: &str, payload: &str) -> Invocation {
         trace_id: Some("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0".to_owned()),
         client_context: None,
         cognito_identity: None,
+        response: None,
     }
 }
 

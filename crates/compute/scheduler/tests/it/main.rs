@@ -68,6 +68,12 @@ impl FunctionHost for Timers {
         Ok(Timer { host: self.clone(), id, spec, isolation, alive: true, end: watch::Sender::new(false) })
     }
 
+    async fn snapshot(&self, _: Arc<EnvironmentSpec>) -> Result<(), StartError> {
+        Err(StartError::NoSnapshot { reason: "this host has none".to_owned() })
+    }
+
+    fn forget_snapshot(&self, _: &str) {}
+
     fn runtimes(&self) -> Arc<RuntimeListing> {
         Arc::new(RuntimeListing::default())
     }
@@ -95,6 +101,16 @@ impl Environment for Timer {
     fn init_duration(&self) -> Duration {
         Duration::from_millis(5)
     }
+
+    fn origin(&self) -> compute_api::Origin {
+        compute_api::Origin::Fresh
+    }
+
+    fn is_settled(&self) -> bool {
+        true
+    }
+
+    async fn settle(&mut self) {}
 
     fn is_alive(&self) -> bool {
         self.alive
@@ -174,6 +190,8 @@ impl Blueprint for Plan {
             },
             egress: Egress::None,
             initialization: InitializationType::OnDemand,
+            start: compute_api::StartPolicy::Prepared,
+            snapshot: None,
             isolation_min: IsolationLevel::Refused,
             seccomp: SeccompProfile::Default,
             output: compute_api::output::channel(1024).0,
@@ -199,6 +217,7 @@ fn invocation(payload: &'static str) -> Invocation {
         trace_id: None,
         client_context: None,
         cognito_identity: None,
+        response: None,
     }
 }
 

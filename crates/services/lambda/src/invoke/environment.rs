@@ -10,8 +10,8 @@ use base_types::{Arn, Fault, FaultKind};
 use bytes::Bytes;
 use compute_api::{
     Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, FunctionHost, HostReport,
-    INIT_TIMEOUT, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat, Logging, OutputKind,
-    OutputLine, OutputLines, OutputSink, RuntimeListing, SeccompProfile, StartError, output,
+    INIT_TIMEOUT, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat, Logging, Origin,
+    OutputKind, OutputLine, OutputLines, OutputSink, RuntimeListing, SeccompProfile, StartError, StartPolicy, output,
 };
 use compute_scheduler::Blueprint;
 use services_kernel::Cx;
@@ -97,6 +97,8 @@ impl<L: LogSink> Blueprint for Plan<L> {
             },
             egress: ground.egress,
             initialization: InitializationType::OnDemand,
+            start: StartPolicy::Prepared,
+            snapshot: None,
             isolation_min: ground.isolation_min,
             seccomp: SeccompProfile::default(),
             output: sink,
@@ -212,6 +214,14 @@ impl<H: FunctionHost> FunctionHost for Logged<H> {
         Ok(LoggedEnvironment { environment, env: self.env.clone() })
     }
 
+    fn snapshot(&self, spec: Arc<EnvironmentSpec>) -> impl Future<Output = Result<(), StartError>> + Send {
+        self.host.snapshot(spec)
+    }
+
+    fn forget_snapshot(&self, snapshot: &str) {
+        self.host.forget_snapshot(snapshot);
+    }
+
     fn runtimes(&self) -> Arc<RuntimeListing> {
         self.host.runtimes()
     }
@@ -240,6 +250,18 @@ impl<E: Environment> Environment for LoggedEnvironment<E> {
 
     fn init_duration(&self) -> Duration {
         self.environment.init_duration()
+    }
+
+    fn origin(&self) -> Origin {
+        self.environment.origin()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.environment.is_settled()
+    }
+
+    fn settle(&mut self) -> impl Future<Output = ()> + Send {
+        self.environment.settle()
     }
 
     fn is_alive(&self) -> bool {

@@ -111,6 +111,7 @@ impl<H: FunctionHost, L: LogSink> Runner<H, L> {
             trace_id: Some(call.trace),
             client_context: call.client_context,
             cognito_identity: None,
+            response: None,
         };
         let ran = self.scheduler.invoke(Arc::clone(&runnable.version), invocation).await;
         match ran {
@@ -153,7 +154,10 @@ impl<H: FunctionHost, L: LogSink> Runner<H, L> {
             } => Err(NotCalled::Unrunnable(error.to_string())),
             Refused::Start {
                 error:
-                    error @ (StartError::Isolation { .. } | StartError::Unsupported { .. } | StartError::HostLimit { .. }),
+                    error @ (StartError::Isolation { .. }
+                    | StartError::Unsupported { .. }
+                    | StartError::NoSnapshot { .. }
+                    | StartError::HostLimit { .. }),
                 ..
             } => Err(NotCalled::Unready(error.to_string())),
         }

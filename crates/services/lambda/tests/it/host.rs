@@ -13,7 +13,7 @@ use base_env::Env;
 use bytes::Bytes;
 use compute_api::{
     Completion, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport, InitFailure,
-    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Outcome, OutputKind,
+    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome, OutputKind,
     OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError,
 };
 use parking_lot::Mutex;
@@ -74,6 +74,12 @@ impl FunctionHost for Scripted {
         Ok(ScriptedEnvironment { id, spec, host: self.clone(), isolation, alive: true, invocations: 0 })
     }
 
+    async fn snapshot(&self, _: Arc<EnvironmentSpec>) -> Result<(), StartError> {
+        Err(StartError::NoSnapshot { reason: "this host has none".to_owned() })
+    }
+
+    fn forget_snapshot(&self, _: &str) {}
+
     fn runtimes(&self) -> Arc<RuntimeListing> {
         let installed = SUPPORTED_RUNTIMES.iter().filter(|name| **name != "nodejs16.x").map(|name| InstalledRuntime {
             name: (*name).to_owned(),
@@ -109,6 +115,16 @@ impl Environment for ScriptedEnvironment {
         Duration::from_millis(12)
     }
 
+    fn origin(&self) -> Origin {
+        Origin::Fresh
+    }
+
+    fn is_settled(&self) -> bool {
+        true
+    }
+
+    async fn settle(&mut self) {}
+
     fn is_alive(&self) -> bool {
         self.alive
     }
@@ -135,6 +151,7 @@ impl Environment for ScriptedEnvironment {
         let figures = Figures {
             duration: Duration::from_micros(1500),
             init_duration: (self.invocations == 1).then(|| Duration::from_millis(12)),
+            restore_duration: None,
             memory_bytes_max: 36 << 20,
             cpu: Duration::from_micros(900),
         };

@@ -1,0 +1,1 @@
+//! What invocations took: sums by function and hour.
