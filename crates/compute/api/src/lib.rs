@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod output;
 pub mod stream;
 
+mod cidr;
 mod error;
 mod host;
 mod isolation;
@@ -21,6 +22,7 @@ mod outcome;
 mod runtime;
 mod spec;
 
+pub use cidr::{Cidr, CidrError};
 pub use endpoint::{EndpointConnection, EndpointConnections, EndpointSender};
 pub use error::{InitFailure, InitOutcome, StartError};
 pub use host::{Environment, EnvironmentId, FunctionHost};

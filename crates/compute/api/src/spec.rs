@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 use base_types::{AccountId, Region};
 use bytes::Bytes;
 
-use crate::{IsolationLevel, OutputSink, ResponseSink};
+use crate::{Cidr, IsolationLevel, OutputSink, ResponseSink};
 
 /// Everything that one execution environment depends on.
 #[derive(Clone, Debug)]
@@ -46,6 +46,9 @@ pub struct EnvironmentSpec {
     pub credentials: Credentials,
     /// What the function may connect to beside the platform.
     pub egress: Egress,
+    /// With [`Egress::Internet`]: what it may reach although it is no public address. An address of the host itself and the
+    /// metadata service of a cloud must be named one by one; a wider range does not open them.
+    pub egress_allow: Vec<Cidr>,
     /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
     pub initialization: InitializationType,
     /// Whether its process may be a fork of a prepared runtime.
@@ -119,7 +122,8 @@ pub enum Egress {
     /// Nothing: its network namespace has no route.
     #[default]
     None,
-    /// TCP to public addresses. A host that cannot do it refuses to start the environment.
+    /// TCP to public addresses and those of `egress_allow`, and a resolver. A host that cannot do it refuses to start the
+    /// environment.
     Internet,
 }
 

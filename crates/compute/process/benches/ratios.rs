@@ -260,6 +260,7 @@ fn spec(runtime: &str, handler: &str, code: &Path) -> EnvironmentSpec {
         },
         egress: Egress::None,
         initialization: InitializationType::OnDemand,
+        egress_allow: Vec::new(),
         start: compute_api::StartPolicy::Prepared,
         snapshot: None,
         isolation_min: IsolationLevel::SingleUid,

@@ -142,6 +142,7 @@ pub(crate) fn spec(runtime: &str, handler: &str, code: PathBuf, output: OutputSi
         },
         egress: Egress::None,
         initialization: InitializationType::OnDemand,
+        egress_allow: Vec::new(),
         start: compute_api::StartPolicy::Prepared,
         snapshot: None,
         isolation_min: IsolationLevel::SingleUid,

@@ -189,6 +189,7 @@ impl Blueprint for Plan {
                 session_token: String::new(),
             },
             egress: Egress::None,
+            egress_allow: Vec::new(),
             initialization: InitializationType::OnDemand,
             start: compute_api::StartPolicy::Prepared,
             snapshot: None,

@@ -96,6 +96,7 @@ impl<L: LogSink> Blueprint for Plan<L> {
                 session_token: issued.session_token,
             },
             egress: ground.egress,
+            egress_allow: Vec::new(),
             initialization: InitializationType::OnDemand,
             start: StartPolicy::Prepared,
             snapshot: None,
