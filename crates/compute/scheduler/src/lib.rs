@@ -22,5 +22,5 @@ pub use core::{Counters, EnvironmentState, EnvironmentView, FunctionVersion, Sna
 
 pub use keep_alive::{IdleFacts, KeepAlive};
 pub use limits::{Limits, Throttle};
-pub use shell::{Blueprint, Lease, Ran, Refused, Scheduler, StartKind};
+pub use shell::{Blueprint, Lease, Ran, Refused, Scheduler};
 pub use survive::survive;

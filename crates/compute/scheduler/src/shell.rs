@@ -7,7 +7,10 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use base_env::{Elapsed, Env};
 use base_types::{AccountId, Fault, FaultKind, Region};
-use compute_api::{Completion, Environment, EnvironmentSpec, FunctionHost, Invocation, IsolationReport, StartError};
+use compute_api::{
+    Completion, Environment, EnvironmentSpec, FunctionHost, InitializationType, Invocation, IsolationLevel,
+    IsolationReport, Origin, Start, StartError,
+};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -19,20 +22,13 @@ use crate::{
 
 /// What an environment is started from. Asked once per start: code unpacked, log stream, fresh credentials.
 pub trait Blueprint: Send + Sync + 'static {
-    /// The specification of one new environment.
+    /// The specification of one new environment. `cause` says what it is started for: an invocation that found no idle
+    /// one ([`InitializationType::OnDemand`]) or provisioned concurrency. A version with a snapshot may answer
+    /// [`InitializationType::SnapStart`] in the specification.
     ///
     /// # Errors
     /// Whatever keeps it from being made; the waiting invocation is told.
-    fn prepare(&self) -> impl Future<Output = Result<EnvironmentSpec, StartError>> + Send;
-}
-
-/// Whether an invocation waited for a new environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartKind {
-    /// It was the first in an environment started for it.
-    Cold,
-    /// It got an environment that was there.
-    Warm,
+    fn prepare(&self, cause: InitializationType) -> impl Future<Output = Result<EnvironmentSpec, StartError>> + Send;
 }
 
 /// Why an invocation did not run.
@@ -68,8 +64,16 @@ pub enum Refused {
 pub struct Ran {
     /// How it ended and what it took.
     pub completion: Completion,
-    /// Whether it waited for a new environment.
-    pub start: StartKind,
+    /// Whether it waited for a new environment, and why.
+    pub start: Start,
+    /// From its admission until it was given to its environment.
+    pub queued: Duration,
+    /// What its environment's process was made from.
+    pub origin: Origin,
+    /// The walls around it.
+    pub isolation: IsolationLevel,
+    /// Whether its environment was provisioned ahead.
+    pub provisioned: bool,
     /// What its environment was made from.
     pub spec: Arc<EnvironmentSpec>,
 }
@@ -144,8 +148,7 @@ impl<H: FunctionHost, B: Blueprint> Scheduler<H, B> {
         let scheduler = self.clone();
         survive(async move {
             let lease = scheduler.acquire(&version).await?;
-            let (start, spec) = (lease.start(), lease.spec().clone());
-            Ok(Ran { completion: lease.invoke(invocation).await, start, spec })
+            Ok(lease.run(invocation).await)
         })
     }
 
@@ -171,7 +174,7 @@ impl<H: FunctionHost, B: Blueprint> Scheduler<H, B> {
         );
         Shared::perform(shared, todo);
         match (admission, listener) {
-            (Admission::Run(id, environment), _) => Ok(Lease::new(shared, id, environment, StartKind::Warm)),
+            (Admission::Run(id, environment), _) => Ok(Lease::new(shared, id, environment, Start::Warm)),
             (Admission::Throttled(throttle), _) => Err(Refused::Throttled(throttle)),
             (Admission::TooLarge, _) => {
                 Err(Refused::TooLarge { memory_mib: version.memory_mib, budget_mib: shared.budget_mib })
@@ -182,7 +185,9 @@ impl<H: FunctionHost, B: Blueprint> Scheduler<H, B> {
                 match answer {
                     Ok(answer) => {
                         place.waiter = None;
-                        answer.unwrap_or(Err(Refused::ShuttingDown))
+                        let mut lease = answer.unwrap_or(Err(Refused::ShuttingDown))?;
+                        lease.queued = shared.env.monotonic().since(now);
+                        Ok(lease)
                     }
                     Err(_) => Err(Refused::Throttled(Throttle::FunctionBacklog)),
                 }
@@ -262,10 +267,9 @@ impl<H: FunctionHost, B: Blueprint> Shared<H, B> {
                 Action::Start { environment, version } => {
                     tokio::spawn(start(Starting { shared: shared.clone(), id: Some(environment) }, version));
                 }
-                Action::Grant { waiter, environment, handle, cold } => {
-                    let kind = if cold { StartKind::Cold } else { StartKind::Warm };
+                Action::Grant { waiter, environment, handle, start } => {
                     // Who gave up just now hands the lease back: dropping it frees the environment.
-                    drop(waiter.0.send(Ok(Lease::new(shared, environment, handle, kind))));
+                    drop(waiter.0.send(Ok(Lease::new(shared, environment, handle, start))));
                 }
                 Action::Stop { environment, handle } => {
                     let shared = shared.clone();
@@ -302,7 +306,7 @@ async fn start<H: FunctionHost, B: Blueprint>(mut starting: Starting<H, B>, vers
     let shared = starting.shared.clone();
     let mut made_from = None;
     let result = async {
-        let spec = Arc::new(version.spec.prepare().await?);
+        let spec = Arc::new(version.spec.prepare(InitializationType::OnDemand).await?);
         made_from = Some(spec.clone());
         shared.host.start(spec).await
     }
@@ -372,15 +376,20 @@ pub struct Lease<H: FunctionHost, B: Blueprint> {
     id: Id<H, B>,
     environment: Option<H::Environment>,
     spec: Arc<EnvironmentSpec>,
-    start: StartKind,
+    origin: Origin,
+    isolation: IsolationLevel,
+    start: Start,
+    queued: Duration,
     /// An invocation was begun and did not come to its end.
     spoilt: bool,
 }
 
 impl<H: FunctionHost, B: Blueprint> Lease<H, B> {
-    fn new(shared: &Arc<Shared<H, B>>, id: Id<H, B>, environment: H::Environment, start: StartKind) -> Self {
+    fn new(shared: &Arc<Shared<H, B>>, id: Id<H, B>, environment: H::Environment, start: Start) -> Self {
         let spec = environment.spec().clone();
-        Self { shared: shared.clone(), id, environment: Some(environment), spec, start, spoilt: false }
+        let (shared, queued) = (shared.clone(), Duration::ZERO);
+        let (origin, isolation) = (environment.origin(), environment.isolation().level);
+        Self { shared, id, environment: Some(environment), spec, origin, isolation, start, queued, spoilt: false }
     }
 
     /// What the environment was made from.
@@ -389,10 +398,34 @@ impl<H: FunctionHost, B: Blueprint> Lease<H, B> {
         &self.spec
     }
 
-    /// Whether the caller waited for it to be made.
+    /// Whether the caller waited for it to be made, and why.
     #[must_use]
-    pub fn start(&self) -> StartKind {
+    pub fn start(&self) -> Start {
         self.start
+    }
+
+    /// How long the caller waited: from its admission until it had the environment.
+    #[must_use]
+    pub fn queued(&self) -> Duration {
+        self.queued
+    }
+
+    /// What the environment's process was made from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How much isolation it has.
+    #[must_use]
+    pub fn isolation_level(&self) -> IsolationLevel {
+        self.isolation
+    }
+
+    /// Whether it was provisioned ahead of invocations.
+    #[must_use]
+    pub fn provisioned(&self) -> bool {
+        self.spec.initialization == InitializationType::ProvisionedConcurrency
     }
 
     /// The walls around it.
@@ -401,7 +434,15 @@ impl<H: FunctionHost, B: Blueprint> Lease<H, B> {
         self.environment.as_ref().map(Environment::isolation)
     }
 
-    /// Runs the invocation; the environment is free again (or, if it failed, dropped) when this resolves.
+    /// Runs the invocation and says all of it that a meter wants to know.
+    pub async fn run(self, invocation: Invocation) -> Ran {
+        let (start, queued, origin, isolation) = (self.start, self.queued, self.origin, self.isolation);
+        let (provisioned, spec) = (self.provisioned(), self.spec.clone());
+        Ran { completion: self.invoke(invocation).await, start, queued, origin, isolation, provisioned, spec }
+    }
+
+    /// Runs the invocation. When this resolves the environment is free again; or dropped, if it failed; or, while its
+    /// extensions are still at work on this invocation, busy until they are done (it counts as concurrency until then).
     pub async fn invoke(mut self, invocation: Invocation) -> Completion {
         match self.environment.as_mut() {
             Some(environment) => {
@@ -425,13 +466,51 @@ impl<H: FunctionHost, B: Blueprint> Drop for Lease<H, B> {
         let id = self.id;
         let environment = self.environment.take();
         let spoilt = self.spoilt;
-        Shared::step(&self.shared, |core, now, todo| match environment {
-            Some(environment) => {
-                let reusable = !spoilt && environment.is_alive();
-                core.finished(now, id, environment, reusable, todo);
+        match environment {
+            Some(environment) if !spoilt && !environment.is_settled() => {
+                let shared = self.shared.clone();
+                tokio::spawn(settle(Settling { shared, id, environment: Some(environment) }));
             }
-            None => core.lost(now, id, todo),
-        });
-        self.shared.progress.notify_waiters();
+            environment => free(&self.shared, id, environment, spoilt),
+        }
+    }
+}
+
+/// Gives an environment back.
+fn free<H: FunctionHost, B: Blueprint>(
+    shared: &Arc<Shared<H, B>>,
+    id: Id<H, B>,
+    environment: Option<H::Environment>,
+    spoilt: bool,
+) {
+    Shared::step(shared, |core, now, todo| match environment {
+        Some(environment) => {
+            let reusable = !spoilt && environment.is_alive();
+            core.finished(now, id, environment, reusable, todo);
+        }
+        None => core.lost(now, id, todo),
+    });
+    shared.progress.notify_waiters();
+}
+
+/// An environment between its answer and its quiet. If its task ends early (a panic, the end of the runtime), it is given
+/// back as it is.
+struct Settling<H: FunctionHost, B: Blueprint> {
+    shared: Arc<Shared<H, B>>,
+    id: Id<H, B>,
+    environment: Option<H::Environment>,
+}
+
+impl<H: FunctionHost, B: Blueprint> Drop for Settling<H, B> {
+    fn drop(&mut self) {
+        let environment = self.environment.take();
+        let spoilt = environment.as_ref().is_some_and(|environment| !environment.is_settled());
+        free(&self.shared, self.id, environment, spoilt);
+    }
+}
+
+async fn settle<H: FunctionHost, B: Blueprint>(mut settling: Settling<H, B>) {
+    if let Some(environment) = settling.environment.as_mut() {
+        environment.settle().await;
     }
 }

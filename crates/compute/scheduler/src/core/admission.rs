@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use base_env::Moment;
 
-use super::{Action, Actions, Admission, Core, FunctionId, FunctionVersion, State, VersionId, WaiterId};
+use compute_api::ColdReason;
+
+use super::{Action, Actions, Admission, Core, FunctionId, FunctionVersion, State, VersionId, WaiterId, Waiting};
 use crate::limits::Throttle;
 
 impl<S, E, W> Core<S, E, W> {
@@ -78,7 +80,7 @@ impl<S, E, W> Core<S, E, W> {
     /// A waiting caller gave up. `true` when it was still waiting; otherwise its environment is already on the way to it.
     pub(crate) fn withdraw(&mut self, now: Moment, waiter: WaiterId<S, E, W>, actions: &mut Actions<S, E, W>) -> bool {
         let Some(version) = self.versions.get_mut(waiter.version) else { return false };
-        let Ok(position) = version.waiters.binary_search_by_key(&waiter.sequence, |(sequence, _)| *sequence) else {
+        let Ok(position) = version.waiters.binary_search_by_key(&waiter.sequence, |waiting| waiting.sequence) else {
             return false;
         };
         version.waiters.remove(position);
@@ -96,7 +98,9 @@ impl<S, E, W> Core<S, E, W> {
         let waiting: Vec<_> = self
             .versions
             .iter()
-            .flat_map(|(version, entry)| entry.waiters.iter().map(move |&(sequence, _)| WaiterId { version, sequence }))
+            .flat_map(|(version, entry)| {
+                entry.waiters.iter().map(move |waiting| WaiterId { version, sequence: waiting.sequence })
+            })
             .collect();
         for waiter in waiting {
             self.withdraw(now, waiter, actions);
@@ -138,16 +142,19 @@ impl<S, E, W> Core<S, E, W> {
                 .map(|(id, _)| id);
             let Some(victim) = victim else { return false };
             self.counters.evicted += 1;
+            self.gone(victim, ColdReason::Evicted);
             self.stop(now, victim, actions);
         }
         true
     }
 
-    fn enqueue(&mut self, id: VersionId<S, E, W>, waiter: W) -> WaiterId<S, E, W> {
+    fn enqueue(&mut self, id: VersionId<S, E, W>, place: W) -> WaiterId<S, E, W> {
         let sequence = self.waiter_next;
         self.waiter_next += 1;
         if let Some(version) = self.versions.get_mut(id) {
-            version.waiters.push_back((sequence, waiter));
+            let reason =
+                if version.environments > 0 { ColdReason::Busy } else { version.gone.unwrap_or(ColdReason::First) };
+            version.waiters.push_back(Waiting { sequence, reason, place });
             version.queued += 1;
             self.memory_promised += u64::from(version.spec.memory_mib);
             self.waiters_total += 1;
@@ -162,9 +169,9 @@ impl<S, E, W> Core<S, E, W> {
     }
 
     /// The oldest waiter leaves the queue (its place in the concurrency count stays).
-    pub(super) fn take_waiter(&mut self, id: VersionId<S, E, W>) -> Option<W> {
+    pub(super) fn take_waiter(&mut self, id: VersionId<S, E, W>) -> Option<Waiting<W>> {
         let version = self.versions.get_mut(id)?;
-        let (_, waiter) = version.waiters.pop_front()?;
+        let waiter = version.waiters.pop_front()?;
         let function = version.function;
         self.waiter_left(function);
         Some(waiter)

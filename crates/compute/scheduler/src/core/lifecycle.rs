@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base_env::Moment;
+use compute_api::{ColdReason, Start};
 
 use super::{Action, Actions, Core, EnvironmentId, State, VersionId, VersionKey};
 
@@ -45,7 +46,7 @@ impl<S, E, W> Core<S, E, W> {
         version.starting -= 1;
         version.environments -= 1;
         let function = version.function;
-        let waiter = self.take_waiter(environment.version);
+        let waiter = self.take_waiter(environment.version).map(|waiting| waiting.place);
         if waiter.is_some() {
             self.count_out(function);
         }
@@ -71,6 +72,9 @@ impl<S, E, W> Core<S, E, W> {
         let Some(entry) = self.versions.get(version) else { return };
         let (function, retired) = (entry.function, entry.retired);
         self.count_out(function);
+        if !reusable {
+            self.gone(id, ColdReason::Ended);
+        }
         if !reusable || retired {
             self.stop(now, id, actions);
         } else {
@@ -85,6 +89,7 @@ impl<S, E, W> Core<S, E, W> {
             let function = version.function;
             self.count_out(function);
         }
+        self.gone(id, ColdReason::Ended);
         self.stop(now, id, actions);
         self.stopped(now, id, actions);
     }
@@ -92,6 +97,7 @@ impl<S, E, W> Core<S, E, W> {
     /// An environment's process ended by itself. A busy one is left to its user, who will see it.
     pub(crate) fn died(&mut self, now: Moment, id: EnvironmentId<S, E, W>, actions: &mut Actions<S, E, W>) {
         if self.environments.get(id).is_some_and(|entry| entry.state == State::Idle) {
+            self.gone(id, ColdReason::Ended);
             self.stop(now, id, actions);
         }
     }
@@ -174,6 +180,7 @@ impl<S, E, W> Core<S, E, W> {
         }
         for id in expired {
             self.counters.expired += 1;
+            self.gone(id, ColdReason::Expired);
             self.stop(now, id, actions);
         }
         self.next_tick = next;
@@ -192,7 +199,7 @@ impl<S, E, W> Core<S, E, W> {
         let waiter = self.take_waiter(version);
         let Some(environment) = self.environments.get_mut(id) else { return };
         environment.since = now;
-        if let Some(waiter) = waiter {
+        if let Some(waiting) = waiter {
             environment.state = State::Busy;
             environment.uses += 1;
             if cold {
@@ -200,8 +207,9 @@ impl<S, E, W> Core<S, E, W> {
             } else {
                 self.counters.warm += 1;
             }
+            let start = if cold { Start::Cold(waiting.reason) } else { Start::Warm };
             if let Some(handle) = environment.handle.take() {
-                actions.push(Action::Grant { waiter, environment: id, handle, cold });
+                actions.push(Action::Grant { waiter: waiting.place, environment: id, handle, start });
             }
             self.drop_surplus(version);
             return;
@@ -237,6 +245,14 @@ impl<S, E, W> Core<S, E, W> {
         self.memory_promised -= memory;
         if let Some(handle) = environment.handle.take() {
             actions.push(Action::Stop { environment: id, handle });
+        }
+    }
+
+    /// Remembers why an environment goes, for the version's next caller.
+    pub(super) fn gone(&mut self, id: EnvironmentId<S, E, W>, reason: ColdReason) {
+        let version = self.environments.get(id).map(|environment| environment.version);
+        if let Some(version) = version.and_then(|id| self.versions.get_mut(id)) {
+            version.gone = Some(reason);
         }
     }
 

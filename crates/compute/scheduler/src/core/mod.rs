@@ -26,6 +26,7 @@ use std::{
 
 use base_env::Moment;
 use base_types::{AccountId, Region};
+use compute_api::{ColdReason, Start};
 pub use snapshot::{Counters, EnvironmentState, EnvironmentView, Snapshot};
 
 use crate::{
@@ -97,7 +98,7 @@ pub(crate) enum Action<S, E, W> {
     /// Begin to start an environment; report by `started` or `start_failed`.
     Start { environment: EnvironmentId<S, E, W>, version: Arc<FunctionVersion<S>> },
     /// Hand a busy environment to a waiter.
-    Grant { waiter: W, environment: EnvironmentId<S, E, W>, handle: E, cold: bool },
+    Grant { waiter: W, environment: EnvironmentId<S, E, W>, handle: E, start: Start },
     /// Stop an environment; report by `stopped`.
     Stop { environment: EnvironmentId<S, E, W>, handle: E },
     /// `Core::tick` is due earlier than was said.
@@ -156,18 +157,28 @@ struct Function<S, E, W> {
     versions: Vec<VersionId<S, E, W>>,
 }
 
+/// A caller in the queue.
+struct Waiting<W> {
+    sequence: u64,
+    /// Why there was no idle environment for it.
+    reason: ColdReason,
+    place: W,
+}
+
 pub(crate) struct Version<S, E, W> {
     spec: Arc<FunctionVersion<S>>,
     function: FunctionId<S, E, W>,
     /// The most recently used last.
     idle: VecDeque<EnvironmentId<S, E, W>>,
-    waiters: VecDeque<(u64, W)>,
+    waiters: VecDeque<Waiting<W>>,
     queued: usize,
     starting: usize,
     /// Environments in any state.
     environments: usize,
     in_turns: bool,
     retired: bool,
+    /// What became of its last environment.
+    gone: Option<ColdReason>,
 }
 
 pub(crate) struct Environment<S, E, W> {
@@ -287,6 +298,7 @@ impl<S, E, W> Core<S, E, W> {
             environments: 0,
             in_turns: false,
             retired: false,
+            gone: None,
         };
         let id = self.versions.insert(version);
         self.version_by_key.insert(spec.key.clone(), id);

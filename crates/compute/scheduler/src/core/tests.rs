@@ -109,9 +109,9 @@ impl World {
         for action in actions {
             match action {
                 Action::Start { environment, .. } => self.starting.push(environment),
-                Action::Grant { waiter, environment, handle, cold } => {
+                Action::Grant { waiter, environment, handle, start } => {
                     assert!(self.waiting.remove(&waiter).is_some(), "granted to nobody");
-                    self.granted.push((waiter, cold));
+                    self.granted.push((waiter, start != Start::Warm));
                     self.busy.push((environment, handle));
                 }
                 Action::Stop { environment, .. } => self.stopping.push(environment),

@@ -16,12 +16,12 @@ use base_env::Env;
 use base_types::Region;
 use bytes::Bytes;
 use compute_api::{
-    Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost,
-    HostReport, InitFailure, InitOutcome, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat,
-    Logging, Outcome, RuntimeListing, SeccompProfile, StartError,
+    ColdReason, Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures,
+    FunctionHost, HostReport, InitFailure, InitOutcome, InitializationType, Invocation, IsolationLevel,
+    IsolationReport, LogFormat, Logging, Outcome, RuntimeListing, SeccompProfile, Start, StartError,
 };
 use compute_scheduler::{
-    Blueprint, EnvironmentState, FunctionVersion, Limits, Refused, Scheduler, StartKind, Throttle, VersionKey,
+    Blueprint, EnvironmentState, FunctionVersion, Limits, Refused, Scheduler, Throttle, VersionKey,
 };
 use tokio::sync::watch;
 
@@ -160,7 +160,7 @@ struct Plan {
 }
 
 impl Blueprint for Plan {
-    async fn prepare(&self) -> Result<EnvironmentSpec, StartError> {
+    async fn prepare(&self, initialization: InitializationType) -> Result<EnvironmentSpec, StartError> {
         Ok(EnvironmentSpec {
             account: "000000000000".parse().unwrap(),
             region: Region::default(),
@@ -182,6 +182,7 @@ impl Blueprint for Plan {
                 stream: "s".into(),
                 format: LogFormat::Text,
                 application_level: None,
+                system_level: None,
             },
             credentials: Credentials {
                 access_key_id: String::new(),
@@ -190,7 +191,7 @@ impl Blueprint for Plan {
             },
             egress: Egress::None,
             egress_allow: Vec::new(),
-            initialization: InitializationType::OnDemand,
+            initialization,
             start: compute_api::StartPolicy::Prepared,
             snapshot: None,
             isolation_min: IsolationLevel::Refused,
@@ -248,7 +249,7 @@ async fn the_first_call_is_cold_and_the_next_is_warm() {
     let f = version("f", "1");
     let first = scheduler.invoke(f.clone(), invocation("a")).await.unwrap();
     let second = scheduler.invoke(f.clone(), invocation("b")).await.unwrap();
-    assert_eq!((first.start, second.start), (StartKind::Cold, StartKind::Warm));
+    assert_eq!((first.start, second.start), (Start::Cold(ColdReason::First), Start::Warm));
     assert_eq!(second.completion.outcome, Outcome::Success { payload: Bytes::from_static(b"b") });
     assert_eq!(host.0.started.load(Ordering::SeqCst), 1);
     let snapshot = scheduler.snapshot();
@@ -264,7 +265,7 @@ async fn a_changed_function_runs_in_a_new_environment() {
     scheduler.retire_others(&"f".into(), "$LATEST", "2");
     soon(|| host.0.living.load(Ordering::SeqCst) == 0).await;
     let after = scheduler.invoke(version("f", "2"), invocation("")).await.unwrap();
-    assert_eq!(after.start, StartKind::Cold);
+    assert_eq!(after.start, Start::Cold(ColdReason::First));
     scheduler.retire_function(&"f".into());
     soon(|| scheduler.snapshot().environments.is_empty()).await;
 }
@@ -278,7 +279,7 @@ async fn a_caller_who_hangs_up_does_not_end_the_invocation() {
     assert!(env.timeout(Duration::from_millis(10), call).await.is_err());
     soon(|| host.0.answered.load(Ordering::SeqCst) == 1).await;
     soon(|| scheduler.snapshot().in_flight == 0).await;
-    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, StartKind::Warm);
+    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, Start::Warm);
 }
 
 #[tokio::test]
@@ -289,7 +290,7 @@ async fn an_acquirer_who_gives_up_waiting_leaves_the_environment_to_the_next() {
     assert!(env.timeout(Duration::from_millis(1), scheduler.acquire(&f)).await.is_err());
     assert_eq!(scheduler.snapshot().in_flight, 0);
     soon(|| scheduler.snapshot().environments.iter().any(|e| e.state == EnvironmentState::Idle)).await;
-    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, StartKind::Warm);
+    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, Start::Warm);
 }
 
 #[tokio::test]
@@ -307,9 +308,12 @@ async fn an_environment_that_exits_is_not_used_again() {
     let (host, scheduler) = scheduler(Limits::default());
     let f = version("f", "1");
     scheduler.invoke(f.clone(), invocation("exit")).await.unwrap();
-    assert_eq!(scheduler.invoke(f.clone(), invocation("exit later")).await.unwrap().start, StartKind::Cold);
+    assert_eq!(
+        scheduler.invoke(f.clone(), invocation("exit later")).await.unwrap().start,
+        Start::Cold(ColdReason::First)
+    );
     soon(|| host.0.living.load(Ordering::SeqCst) == 0).await;
-    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, StartKind::Cold);
+    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, Start::Cold(ColdReason::First));
 }
 
 #[tokio::test]

@@ -1,19 +1,22 @@
 //! What an execution environment is made from, and the platform's lines around each of its invocations.
 //!
 //! [`Logged`] wraps the host that really starts environments: it writes `INIT_START`, `START`, `END` and `REPORT` into the
-//! environment's own output while it has it exclusively, so the lines of one invocation are never mixed with another's.
+//! environment's own output while it has it exclusively, so the lines of one invocation are never mixed with another's. It
+//! also makes AWS's second attempt of a failed initialisation, and remembers what each environment is running on behalf of.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use base_env::Env;
 use base_types::{Arn, Fault, FaultKind};
 use bytes::Bytes;
 use compute_api::{
     Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, FunctionHost, HostReport,
-    INIT_TIMEOUT, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat, Logging, Origin,
-    OutputKind, OutputLine, OutputLines, OutputSink, RuntimeListing, SeccompProfile, StartError, StartPolicy, output,
+    INIT_TIMEOUT, InitFailure, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat, Logging,
+    Origin, OutputKind, OutputLine, OutputLines, OutputSink, RuntimeListing, SeccompProfile, StartError, StartPolicy,
+    output,
 };
 use compute_scheduler::Blueprint;
+use parking_lot::Mutex;
 use services_kernel::Cx;
 use services_ports::{LogAppendError, LogLine, LogSink, LogTarget, RoleCredentials};
 use store_api::Store;
@@ -23,12 +26,14 @@ use crate::{
     describe::runtime_version_arn,
     names::{function_arn, qualified_arn},
     packages::Packages,
-    report,
+    report::{self, Phase, Subject, SystemLog},
     tables::Place,
 };
 
 /// How long a role's credentials live: longer than the scheduler uses an environment, the longest invocation included.
 const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// How long an initialisation ahead of need may take at least.
+const AHEAD_INIT_TIMEOUT: Duration = Duration::from_secs(130);
 /// Lines handed over to the logs at once.
 const LINES_PER_BATCH: usize = 256;
 
@@ -56,13 +61,14 @@ pub(crate) struct Plan<L> {
 }
 
 impl<L: LogSink> Blueprint for Plan<L> {
-    async fn prepare(&self) -> Result<EnvironmentSpec, StartError> {
+    async fn prepare(&self, cause: InitializationType) -> Result<EnvironmentSpec, StartError> {
         let ground = &self.ground;
         let code = ground.packages.ensure(&self.digest).await?;
         let configuration = &self.configuration;
         let role: Arn =
             configuration.role.parse().map_err(|error| Fault::internal("read the execution role", error))?;
         let issued = ground.credentials.issue(self.place.account, &role, &self.function, CREDENTIALS_LIFETIME);
+        let timeout = Duration::from_secs(u64::from(configuration.timeout_seconds));
         let stream = self.log_stream();
         let (sink, lines) = output::channel(ground.output_bytes_max);
         let stream_of =
@@ -79,8 +85,8 @@ impl<L: LogSink> Blueprint for Plan<L> {
             handler: configuration.handler.clone(),
             memory_mib: configuration.memory_mib,
             tmp_mib: configuration.tmp_mib,
-            timeout: Duration::from_secs(u64::from(configuration.timeout_seconds)),
-            init_timeout: INIT_TIMEOUT,
+            timeout,
+            init_timeout: init_timeout(cause, timeout),
             variables: configuration.variables.clone().unwrap_or_default(),
             code,
             layers: Vec::new(),
@@ -89,6 +95,7 @@ impl<L: LogSink> Blueprint for Plan<L> {
                 stream,
                 format: if configuration.logging.json { LogFormat::Json } else { LogFormat::Text },
                 application_level: configuration.logging.application_level.clone(),
+                system_level: configuration.logging.system_level.clone(),
             },
             credentials: Credentials {
                 access_key_id: issued.access_key_id,
@@ -97,7 +104,7 @@ impl<L: LogSink> Blueprint for Plan<L> {
             },
             egress: ground.egress,
             egress_allow: Vec::new(),
-            initialization: InitializationType::OnDemand,
+            initialization: cause,
             start: StartPolicy::Prepared,
             snapshot: None,
             isolation_min: ground.isolation_min,
@@ -122,6 +129,14 @@ impl<L> Plan<L> {
         let env = &self.ground.env;
         let day = env.now().civil().strftime("%Y/%m/%d").to_string();
         format!("{day}/[{}]{}", self.version, env.id(32, b"0123456789abcdef"))
+    }
+}
+
+/// How long an initialisation may take: what nobody waits for may take longer (Lambda developer guide, "Init phase").
+fn init_timeout(cause: InitializationType, timeout: Duration) -> Duration {
+    match cause {
+        InitializationType::OnDemand => INIT_TIMEOUT,
+        InitializationType::ProvisionedConcurrency | InitializationType::SnapStart => timeout.max(AHEAD_INIT_TIMEOUT),
     }
 }
 
@@ -183,11 +198,64 @@ async fn ensure<L: LogSink>(ground: &Ground<L>, stream: &Stream) -> Result<LogTa
 }
 
 /// Writes lines of the platform.
-pub(crate) async fn say(sink: &OutputSink, env: &Env, request_id: Option<&Arc<str>>, lines: Vec<String>) {
+pub(crate) async fn say(
+    sink: &OutputSink,
+    env: &Env,
+    request_id: Option<&Arc<str>>,
+    lines: impl IntoIterator<Item = String>,
+) {
     for line in lines {
         let text = Bytes::from(line);
         sink.send(OutputLine { at: env.now(), kind: OutputKind::Platform, request_id: request_id.cloned(), text })
             .await;
+    }
+}
+
+/// How the platform's lines about an environment are written.
+pub(crate) fn system_log(spec: &EnvironmentSpec) -> SystemLog {
+    SystemLog::new(spec.logging.format, spec.logging.system_level.as_deref())
+}
+
+/// The trace headers of what environments are running, by environment, as far as they have a lineage: what a function
+/// calls is a consequence of its invocation, whether its client says so or not.
+#[derive(Clone, Default)]
+pub(crate) struct Lineages(Arc<Mutex<HashMap<EnvironmentId, Current>>>);
+
+/// The trace header of an environment's latest invocation, if it has a lineage.
+type Current = Arc<Mutex<Option<Arc<str>>>>;
+
+impl Lineages {
+    /// The trace header of the latest invocation of this environment, if it has a lineage.
+    pub(crate) fn of(&self, environment: EnvironmentId) -> Option<Arc<str>> {
+        let current = self.0.lock().get(&environment).cloned()?;
+        let trace = current.lock().clone();
+        trace
+    }
+
+    fn enter(&self, environment: EnvironmentId) -> Following {
+        let current = Current::default();
+        self.0.lock().insert(environment, Arc::clone(&current));
+        Following { lineages: self.clone(), environment, current }
+    }
+}
+
+/// An environment's entry in [`Lineages`], as long as it lives.
+struct Following {
+    lineages: Lineages,
+    environment: EnvironmentId,
+    current: Current,
+}
+
+impl Following {
+    fn runs(&self, trace: Option<&str>) {
+        let lineage = trace.filter(|trace| trace.contains("Lineage=")).map(Arc::from);
+        *self.current.lock() = lineage;
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.lineages.0.lock().remove(&self.environment);
     }
 }
 
@@ -196,27 +264,99 @@ pub(crate) async fn say(sink: &OutputSink, env: &Env, request_id: Option<&Arc<st
 pub(crate) struct Logged<H> {
     pub(crate) host: H,
     pub(crate) env: Env,
+    pub(crate) lineages: Lineages,
 }
 
 /// An environment of [`Logged`].
 pub(crate) struct LoggedEnvironment<E> {
     environment: E,
     env: Env,
+    log: SystemLog,
+    following: Following,
+    /// What the second attempt of its initialisation took, until it has been told: it is part of the first invocation.
+    retried: Option<Duration>,
+}
+
+impl<H: FunctionHost> Logged<H> {
+    /// The level that environments get on this host.
+    pub(crate) fn report_level(&self) -> IsolationLevel {
+        self.host.report().level
+    }
+
+    async fn init_started(&self, spec: &EnvironmentSpec) {
+        let place = Place { account: spec.account, region: spec.region.clone() };
+        let arn = runtime_version_arn(&place, &spec.runtime);
+        let (log, now) = (system_log(spec), self.env.now());
+        say(&spec.output, &self.env, None, report::init_start(spec.initialization, &spec.runtime, &arn, log, now)).await;
+    }
+
+    async fn init_failed(&self, spec: &EnvironmentSpec, failure: &InitFailure, phase: Phase) {
+        let line = report::init_failed(failure, phase, spec.initialization, system_log(spec), self.env.now());
+        say(&spec.output, &self.env, None, line).await;
+    }
+
+    fn entered(&self, environment: H::Environment, retried: Option<Duration>) -> LoggedEnvironment<H::Environment> {
+        let (log, following) = (system_log(environment.spec()), self.lineages.enter(environment.id()));
+        LoggedEnvironment { environment, env: self.env.clone(), log, following, retried }
+    }
+
+    /// The second attempt of a failed initialisation: within the invocation that waits for it, in its time and on its
+    /// bill (Lambda developer guide, "Failures during the Init phase").
+    async fn start_again(&self, spec: &EnvironmentSpec) -> Result<LoggedEnvironment<H::Environment>, StartError> {
+        let again = EnvironmentSpec { init_timeout: spec.timeout, ..spec.clone() };
+        match self.host.start(Arc::new(again)).await {
+            Ok(environment) => {
+                let took = environment.init_duration();
+                Ok(self.entered(environment, Some(took)))
+            }
+            Err(StartError::Init(mut failure)) => {
+                self.init_failed(spec, &failure, Phase::Invoke).await;
+                let figures = &mut failure.figures;
+                figures.duration = figures.init_duration.take().unwrap_or_default();
+                Err(StartError::Init(failure))
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl<H: FunctionHost> FunctionHost for Logged<H> {
     type Environment = LoggedEnvironment<H::Environment>;
 
     async fn start(&self, spec: Arc<EnvironmentSpec>) -> Result<Self::Environment, StartError> {
-        let place = Place { account: spec.account, region: spec.region.clone() };
-        let arn = runtime_version_arn(&place, &spec.runtime);
-        say(&spec.output, &self.env, None, vec![report::init_start_line(&spec.runtime, &arn)]).await;
-        let environment = self.host.start(spec).await?;
-        Ok(LoggedEnvironment { environment, env: self.env.clone() })
+        self.init_started(&spec).await;
+        match self.host.start(Arc::clone(&spec)).await {
+            Ok(environment) => {
+                let took = environment.init_duration();
+                let line = report::init_succeeded(spec.initialization, took, system_log(&spec), self.env.now());
+                say(&spec.output, &self.env, None, line).await;
+                Ok(self.entered(environment, None))
+            }
+            Err(StartError::Init(failure)) => {
+                let phase = match spec.initialization {
+                    InitializationType::OnDemand | InitializationType::ProvisionedConcurrency => Phase::Init,
+                    InitializationType::SnapStart => Phase::Restore,
+                };
+                self.init_failed(&spec, &failure, phase).await;
+                if spec.initialization == InitializationType::OnDemand {
+                    self.start_again(&spec).await
+                } else {
+                    Err(StartError::Init(failure))
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    fn snapshot(&self, spec: Arc<EnvironmentSpec>) -> impl Future<Output = Result<(), StartError>> + Send {
-        self.host.snapshot(spec)
+    async fn snapshot(&self, spec: Arc<EnvironmentSpec>) -> Result<(), StartError> {
+        // Whoever publishes watches an initialisation; what starts from it later is restored.
+        let said = EnvironmentSpec { initialization: InitializationType::OnDemand, ..(*spec).clone() };
+        self.init_started(&said).await;
+        let made = self.host.snapshot(spec).await;
+        if let Err(StartError::Init(failure)) = &made {
+            self.init_failed(&said, failure, Phase::Init).await;
+        }
+        made
     }
 
     fn forget_snapshot(&self, snapshot: &str) {
@@ -273,15 +413,29 @@ impl<E: Environment> Environment for LoggedEnvironment<E> {
         self.environment.memory_bytes()
     }
 
+    /// The completion's `log_tail` holds the platform's lines too: it is what `LogType=Tail` answers.
     async fn invoke(&mut self, invocation: Invocation) -> Completion {
         let request_id: Arc<str> = Arc::from(invocation.request_id.as_str());
         let spec = Arc::clone(self.environment.spec());
-        let start = report::start_line(&request_id, &spec.version);
-        say(&spec.output, &self.env, Some(&request_id), vec![start]).await;
-        let completion = self.environment.invoke(invocation).await;
-        let now = self.env.now();
-        let said = report::of_completion(&completion, &request_id, spec.memory_mib, spec.timeout, now);
-        say(&spec.output, &self.env, Some(&request_id), said.lines).await;
+        self.following.runs(invocation.trace_id.as_deref());
+        let start = report::start(&request_id, &spec.version, self.log, self.env.now());
+        say(&spec.output, &self.env, Some(&request_id), start.clone()).await;
+        let mut completion = self.environment.invoke(invocation).await;
+        if let Some(retried) = self.retried.take() {
+            completion.figures.duration += retried;
+            completion.figures.init_duration = None;
+        }
+        let subject = Subject {
+            request_id: &request_id,
+            version: &spec.version,
+            memory_mib: spec.memory_mib,
+            timeout: spec.timeout,
+            isolation: self.environment.isolation().level,
+            origin: self.environment.origin(),
+        };
+        let said = report::of_completion(&completion, &subject, self.log, self.env.now());
+        completion.log_tail = report::tail(start.as_deref(), &completion.log_tail, &said);
+        say(&spec.output, &self.env, Some(&request_id), said).await;
         completion
     }
 
