@@ -12,6 +12,7 @@
 //! Invariants: the server never runs code between clone and exec; no user code runs before the launcher has seen its
 //! walls from outside; the end of the server, however sudden, is the end of every function.
 
+mod egress;
 mod host;
 mod instance;
 mod launcher;

@@ -57,6 +57,20 @@ pub(crate) enum Request {
         #[n(0)]
         id: u64,
     },
+    /// Open the way out of a shell, before a function enters it. The answer carries `ask`, a number above every shell's.
+    #[n(20)]
+    Egress {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        ask: u64,
+        /// What it may reach beside the internet, as ranges of addresses.
+        #[n(2)]
+        allow: Vec<String>,
+        /// Whether the host reaches the internet of version 6.
+        #[n(3)]
+        v6: bool,
+    },
 }
 
 /// What runs in a shell and what it sees.
@@ -144,6 +158,13 @@ pub(crate) enum Reply {
         id: u64,
         #[n(1)]
         end: End,
+    },
+    /// The answer to [`Request::Egress`]. Descriptors: the listener for connections to the outside, the resolver's datagram
+    /// socket, the resolver's listener.
+    #[n(20)]
+    Egress {
+        #[n(0)]
+        ask: u64,
     },
 }
 

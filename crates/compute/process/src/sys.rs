@@ -11,6 +11,8 @@ use std::{
 
 use rustix::process::Pid;
 
+pub(crate) mod bpf;
+
 /// Which side of a fork this is.
 pub(crate) enum Forked {
     /// The caller; the child's pid and a descriptor of it.

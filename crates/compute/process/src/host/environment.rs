@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     Place, Room, StartSteps,
     channel::{self, ChannelReader, ChannelWriter},
+    egress,
     exchange::{Event, Exchange, Message},
     gauge::{Freezer, Gauge},
     lines::Output,
@@ -59,6 +60,7 @@ pub(super) struct Parts {
     pub(super) channel: Option<UnixStream>,
     pub(super) runtime_api: StdListener,
     pub(super) endpoint: StdListener,
+    pub(super) way_out: Option<egress::Sockets>,
     pub(super) connections: EndpointSender,
     pub(super) gauges: Gauges,
     pub(super) pid: i32,
@@ -212,6 +214,9 @@ impl ProcessEnvironment {
             });
         }
         servers.spawn(serve_endpoint(parts.endpoint, parts.connections, parts.id, Arc::clone(&parts.spec)));
+        if let Some(sockets) = parts.way_out {
+            servers.spawn(egress::serve(sockets, Arc::clone(&parts.spec), parts.env.clone()));
+        }
         let inner = Inner { reader, output, ended: parts.ended, gauge, env: parts.env.clone() };
         Ok(Self {
             id: parts.id,

@@ -7,21 +7,30 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use base_types::{Fault, FaultKind};
+use compute_api::Cidr;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
+use super::egress;
 use crate::protocol::{self, End, Entry, Found, Level, Reply, Request, VERSION};
 
 type Answer = (Reply, Vec<OwnedFd>);
+
+/// Questions that are not about the one thing a shell is asked for at a time have numbers from here on.
+const FIRST_ASK: u64 = 1 << 63;
 
 /// A running launcher.
 pub(crate) struct Link {
     socket: OwnedFd,
     state: Mutex<State>,
+    asked: AtomicU64,
 }
 
 #[derive(Default)]
@@ -55,7 +64,7 @@ impl Link {
             }
             _ => return Err(io::Error::other("the launcher ended at its start")),
         };
-        let link = Arc::new(Self { socket: ours, state: Mutex::default() });
+        let link = Arc::new(Self { socket: ours, state: Mutex::default(), asked: AtomicU64::new(0) });
         let reader = Arc::clone(&link);
         std::thread::Builder::new().name("launcher-replies".to_owned()).spawn(move || reader.listen(child))?;
         Ok((link, Host { level, findings }))
@@ -72,6 +81,20 @@ impl Link {
     pub(crate) async fn enter(&self, id: u64, entry: Entry, descriptors: Vec<OwnedFd>) -> Result<Answer, Fault> {
         let request = Request::Enter { id, entry: Box::new(entry) };
         self.ask(id, &request, &descriptors).await
+    }
+
+    /// Opens the way out of a shell, before a function enters it.
+    pub(crate) async fn egress(&self, id: u64, allow: &[Cidr], v6: bool) -> Result<egress::Sockets, Fault> {
+        let ask = FIRST_ASK | self.asked.fetch_add(1, Ordering::Relaxed);
+        let allow = allow.iter().map(Cidr::to_string).collect();
+        let fault = |what: &str| Fault::new(FaultKind::Internal, format!("open the way out of a sandbox: {what}"));
+        match self.ask(ask, &Request::Egress { id, ask, allow, v6 }, &[]).await? {
+            (Reply::Egress { .. }, sockets) => egress::Sockets::of(sockets).ok_or_else(|| fault("sockets are missing")),
+            (Reply::Failed { stage, errno, .. }, _) => {
+                Err(fault(&format!("at `{stage}`")).caused_by(io::Error::from_raw_os_error(errno)))
+            }
+            _ => Err(fault("a confused answer")),
+        }
     }
 
     async fn ask(&self, id: u64, request: &Request, descriptors: &[OwnedFd]) -> Result<Answer, Fault> {
@@ -152,7 +175,10 @@ impl Link {
                     ended.send_replace(Some(end));
                 }
             }
-            Reply::ShellReady { id, .. } | Reply::Entered { id, .. } | Reply::Failed { id, .. } => {
+            Reply::ShellReady { id, .. }
+            | Reply::Entered { id, .. }
+            | Reply::Failed { id, .. }
+            | Reply::Egress { ask: id } => {
                 if matches!(reply, Reply::Failed { .. }) && descriptors.is_empty() {
                     tracing::debug!(?reply, "the launcher refused");
                 }

@@ -1,11 +1,13 @@
 //! Starting environments: which runtime, which shell, which variables; then the environment takes over.
 
 mod channel;
+mod egress;
 mod environment;
 mod exchange;
 mod gauge;
 mod lines;
 mod link;
+mod resolver;
 mod runtime_api;
 
 use std::{
@@ -242,6 +244,14 @@ impl ProcessHost {
         }
     }
 
+    /// Opens the way out of a shell for a function that has one.
+    async fn way_out(&self, id: u64, spec: &EnvironmentSpec) -> Result<Option<egress::Sockets>, Fault> {
+        match spec.egress {
+            Egress::None => Ok(None),
+            Egress::Internet => self.0.link.egress(id, &spec.egress_allow, egress::reaches_v6()).await.map(Some),
+        }
+    }
+
     fn admit(&self) -> Result<Place, StartError> {
         let limit = self.0.settings.environments_max;
         let admitted = self
@@ -279,7 +289,12 @@ impl ProcessHost {
             return Err(StartError::Isolation { demanded: spec.isolation_min, offered, reason });
         }
         if spec.egress == Egress::Internet {
-            return Err(StartError::Unsupported { what: "egress to the internet".to_owned() });
+            let report = self.0.report();
+            let egress = report.findings.iter().find(|finding| finding.name == "egress");
+            if let Some(egress) = egress.filter(|egress| egress.state != FindingState::Present) {
+                let what = format!("egress to the internet on this host ({}; {})", egress.detail, egress.remedy);
+                return Err(StartError::Unsupported { what });
+            }
         }
         Ok(installed.clone())
     }
@@ -308,7 +323,10 @@ impl FunctionHost for ProcessHost {
         let id = shell.room.id;
         // Before it can have ended: who asks later learns only that it is gone.
         let ended = self.0.link.ended(id);
-        let answer = self.0.link.enter(id, entry(&spec, &runtime), descriptors).await?;
+        // Asked for together: the launcher opens the way out before the function runs, and nobody waits twice.
+        let entering = self.0.link.enter(id, entry(&spec, &runtime), descriptors);
+        let (way_out, answer) = tokio::join!(self.way_out(id, &spec), entering);
+        let (way_out, answer) = (way_out?, answer?);
         let (pid, report, gauges, micros) = match answer.0 {
             Reply::Entered { pid, host_uid, walls, gauges, micros, .. } => {
                 (pid, self.isolation(host_uid, walls), gauges, micros)
@@ -343,6 +361,7 @@ impl FunctionHost for ProcessHost {
             channel,
             runtime_api,
             endpoint,
+            way_out,
             connections: self.0.endpoint.clone(),
             gauges,
             pid,

@@ -3,7 +3,9 @@
 //! closes, however that comes about.
 
 mod cgroup;
+mod egress;
 mod enter;
+mod netlink;
 mod seccomp;
 mod shell;
 mod tmpdisk;
@@ -75,6 +77,7 @@ struct Launcher {
     uids: Option<Uids>,
     hierarchies: Hierarchies,
     disks: Disks,
+    steering: egress::Steering,
     landlock: bool,
     level: Level,
     findings: Vec<Found>,
@@ -92,6 +95,8 @@ struct Room {
     ids: Ids,
     program: Option<Pid>,
     end: Option<End>,
+    /// Its way out, if it has one.
+    gate: Option<egress::Gate>,
 }
 
 impl Launcher {
@@ -125,6 +130,8 @@ impl Launcher {
         let landlock = findings.last().is_some_and(|finding| finding.state == 0);
         findings.extend(hierarchies.findings());
         findings.push(disks.finding());
+        let steering = egress::Steering::detect(root)?;
+        findings.push(steering.finding());
         let mut launcher = Self {
             socket,
             signals: sys::child_signals()?,
@@ -133,6 +140,7 @@ impl Launcher {
             uids: uids.unwrap_or(None),
             hierarchies,
             disks,
+            steering,
             landlock,
             level: Level::Refused,
             findings,
@@ -245,11 +253,27 @@ impl Launcher {
                 };
                 protocol::send(self.socket.as_fd(), &reply, &[])
             }
+            Request::Egress { id, ask, allow, v6 } => match self.open_egress(id, &allow, v6) {
+                Ok(sockets) => {
+                    let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+                    protocol::send(self.socket.as_fd(), &Reply::Egress { ask }, &fds)
+                }
+                Err(failure) => protocol::send(self.socket.as_fd(), &failed(ask, failure), &[]),
+            },
             Request::End { id } => {
                 self.end(id);
                 Ok(())
             }
         }
+    }
+
+    /// Opens the way out of a shell; answers the sockets at its inner end.
+    fn open_egress(&mut self, id: u64, allow: &[String], v6: bool) -> Result<[OwnedFd; 3], Failure> {
+        let room = self.rooms.get_mut(&id).ok_or(Failure { stage: "no such shell".to_owned(), errno: libc::ESRCH })?;
+        let allow: Vec<_> = allow.iter().filter_map(|range| range.parse().ok()).collect();
+        let (gate, sockets) = self.steering.open(&room.shell, &allow, v6)?;
+        room.gate = Some(gate);
+        Ok(sockets)
     }
 
     /// Makes a shell; answers its listeners.
@@ -275,7 +299,7 @@ impl Launcher {
         match made {
             Ok((mut shell, group)) => {
                 let listeners = std::mem::take(&mut shell.listeners);
-                self.rooms.insert(id, Room { shell, group, ids, program: None, end: None });
+                self.rooms.insert(id, Room { shell, group, ids, program: None, end: None, gate: None });
                 Ok(listeners)
             }
             Err(failure) => {

@@ -328,7 +328,7 @@ fn build_root(parts: &Parts) -> Result<(), Failure> {
         ),
         ("etc/group", "root:x:0:\nsbx_user1051:x:990:\n"),
         ("etc/hosts", "127.0.0.1 localhost pileus\n"),
-        ("etc/resolv.conf", "options timeout:1 attempts:1\n"),
+        ("etc/resolv.conf", "nameserver 127.0.0.53\noptions timeout:5 attempts:2\n"),
         ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
         ("etc/hostname", "pileus\n"),
     ] {

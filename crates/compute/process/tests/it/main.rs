@@ -10,6 +10,7 @@
 
 mod clients;
 mod custom;
+mod egress;
 mod endings;
 mod failures;
 mod harness;
