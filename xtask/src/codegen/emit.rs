@@ -49,7 +49,9 @@ fn library(plan: &Plan) -> String {
 fn shapes(plan: &Plan) -> Result<String, String> {
     let mut body = String::new();
     for (name, shape) in plan.model.shapes.iter() {
-        if shape.r#type == "structure" && !shape.exception {
+        if shape.eventstream {
+            body.push_str(&union(plan, name, shape, "One event of a stream.")?);
+        } else if shape.r#type == "structure" && !shape.exception {
             body.push_str(&structure(plan, name, shape, &structure_doc(plan, name))?);
         }
     }
@@ -66,6 +68,9 @@ fn imports(plan: &Plan, body: &str) -> Result<String, String> {
     }
     if body.contains("Bytes,") || body.contains("Bytes>") {
         text.push_str("use bytes::Bytes;\n");
+    }
+    if body.contains("EventStream<") {
+        text.push_str("use wire_schema::EventStream;\n");
     }
     let mut enums: Vec<String> = Vec::new();
     for (name, shape) in plan.model.shapes.iter() {
@@ -120,6 +125,22 @@ fn structure(plan: &Plan, name: &str, shape: &Shape, doc: &str) -> Result<String
     ))
 }
 
+/// An enum with a variant for each member.
+fn union(plan: &Plan, name: &str, shape: &Shape, doc: &str) -> Result<String, String> {
+    let (mut variants, mut indexes) = (String::new(), String::new());
+    for (index, (member_name, member)) in shape.members.iter().enumerate() {
+        let (r#type, variant) = (rust_type(plan, member)?, variant(member_name));
+        variants.push_str(&format!("/// `{member_name}`.\n{variant}({type}),\n"));
+        indexes.push_str(&format!("{index} => {variant}, "));
+    }
+    let rust = pascal(name);
+    Ok(format!(
+        "/// {doc}\n#[derive(Clone, Debug, PartialEq)]\npub enum {rust} {{\n{variants}}}\n\
+         wire_schema::union!({rust}, schema::{}, {{ {indexes} }});\n\n",
+        static_name(name)
+    ))
+}
+
 fn rust_type(plan: &Plan, reference: &Reference) -> Result<String, String> {
     let shape = plan.shape(&reference.shape)?;
     let inner = |reference: &Option<Reference>| match reference {
@@ -127,6 +148,7 @@ fn rust_type(plan: &Plan, reference: &Reference) -> Result<String, String> {
         None => Err("a list or map lacks its item, key or value".to_owned()),
     };
     Ok(match shape.r#type.as_str() {
+        "structure" if shape.eventstream => format!("EventStream<{}>", pascal(&reference.shape)),
         "structure" => pascal(&reference.shape),
         "string" if is_enum(shape) => pascal(&reference.shape),
         "string" => "String".into(),

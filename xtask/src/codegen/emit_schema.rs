@@ -158,6 +158,11 @@ fn structure(plan: &Plan, name: &str, shape: &Shape) -> Result<String, String> {
             };
             add(format!(".at(Location::{location})"));
         }
+        for (there, location) in [(member.eventpayload, "EventPayload"), (member.eventheader, "EventHeader")] {
+            if there {
+                add(format!(".at(Location::{location})"));
+            }
+        }
         if member.flattened {
             add(".flattened()".into());
         }

@@ -189,9 +189,12 @@ pub(crate) struct Reference {
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "prose")]
     pub deprecated_message: Option<IgnoredAny>,
-    /// Event streams; shapes that have it are not reachable from an allow-listed operation.
+    /// The member is the event's payload as it is.
     #[serde(default, skip_serializing_if = "no")]
     pub eventpayload: bool,
+    /// The member is a header of the event's frame.
+    #[serde(default, skip_serializing_if = "no")]
+    pub eventheader: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -88,6 +88,9 @@ pub(crate) struct ShapePatch {
     pub entry_names: Option<[String; 2]>,
     /// The name of a list's items in form and XML documents.
     pub item_name: Option<String>,
+    /// Members that the model requires and AWS leaves out.
+    #[serde(default)]
+    pub optional: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

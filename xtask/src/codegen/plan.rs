@@ -120,6 +120,13 @@ impl Plan {
             if !patch.values.is_empty() {
                 shape.values = patch.values.clone();
             }
+            for member in &patch.optional {
+                let before = shape.required.len();
+                shape.required.retain(|required| required != member);
+                (shape.required.len() < before)
+                    .then_some(())
+                    .ok_or_else(|| format!("`{name}.{member}` is optional"))?;
+            }
         }
         for name in &self.patch.open_enums {
             find_mut(&mut self.model.shapes, name)?.values.clear();
@@ -186,8 +193,26 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether an event stream is what code generation knows: the body of a rest-json answer, its events structures.
+    fn is_plain_stream(&self, name: &str, shape: &Shape) -> bool {
+        let is_event = |event: &Reference| self.shape(&event.shape).is_ok_and(|shape| shape.event && !shape.exception);
+        let is_body = |user: &str, structure: &Shape| {
+            let here = structure.members.iter().filter(|(_, member)| member.shape == name);
+            let output =
+                self.model.operations.iter().any(|(_, op)| op.output.as_ref().is_some_and(|o| o.shape == user));
+            here.map(|(member, _)| member).all(|member| output && structure.payload.as_deref() == Some(member))
+        };
+        self.patch.protocols == ["rest-json"]
+            && !shape.members.is_empty()
+            && shape.members.iter().all(|(_, event)| is_event(event))
+            && self.model.shapes.iter().all(|(user, structure)| is_body(user, structure))
+    }
+
     fn refuse_the_unsupported(&self) -> Result<(), String> {
-        const RESERVED: [&str; 12] = [
+        const UNKNOWN_STREAM: &str =
+            "an event stream that is no rest-json answer's body, or has other events than structures";
+        let inputs = self.input_structures();
+        const RESERVED: [&str; 13] = [
             "Error",
             "Request",
             "Response",
@@ -200,12 +225,13 @@ impl Plan {
             "Default",
             "Bytes",
             "Timestamp",
+            "EventStream",
         ];
         for (name, shape) in self.model.shapes.iter() {
             let unsupported = [
                 (shape.union, "a union"),
-                (shape.eventstream || shape.event, "an event stream"),
-                (shape.members.iter().any(|(_, member)| member.eventpayload), "an event payload"),
+                (shape.eventstream && !self.is_plain_stream(name, shape), UNKNOWN_STREAM),
+                (shape.event && inputs.contains(name), "an event that a client sends"),
                 (shape.members.0.len() > 128, "a structure of more than 128 members"),
                 (shape.r#type == "structure" && self.reaches(name, name), "a structure that contains itself"),
                 (

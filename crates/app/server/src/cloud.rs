@@ -8,9 +8,10 @@ use base_env::Env;
 use base_types::{AccountId, Fault};
 use compute_api::{FunctionHost as _, IsolationLevel};
 use edge_gateway::{Body, Call, Key, Lookup, OwnCall, Upstream, UrlCall};
-use http::{Request, Response, Uri, uri::PathAndQuery};
+use http::{HeaderValue, Request, Response, Uri, uri::PathAndQuery};
 use services_kernel::{
-    AuditRetention, BlobSweep, Cx, Dispatcher, IdempotencySweep, PageTokens, Principal, Reconciler, keep_reconciling,
+    AnswerHeaders, AuditRetention, BlobSweep, Cx, Dispatcher, IdempotencySweep, PageTokens, Principal, Reconciler,
+    keep_reconciling,
 };
 use services_lambda::{Lambda, archive::CodeFolder, url::UrlBase};
 use services_logs::CloudWatchLogs;
@@ -148,12 +149,13 @@ impl Cloud {
         let request_id = Arc::clone(&cx.request_id);
         let response = match wire_http::read::<M>(&route, &head, body) {
             Ok(read) => {
+                let added = cx.headers.clone();
                 let outcome = self.dispatcher.dispatch::<M, S>(service, cx, read.request).await;
-                wire_http::respond::<M>(&route, read.operation, &outcome, &request_id)
+                with(wire_http::respond::<M>(&route, read.operation, &outcome, &request_id), &added)
             }
             Err(error) => wire_http::refuse::<M>(&route, &error, &request_id),
         };
-        response.map(Body::from)
+        response
     }
 }
 
@@ -190,10 +192,11 @@ impl Upstream for Cloud {
             endpoint: Arc::from(format!("http://{}", text("host").unwrap_or_default())),
             source_ip: Arc::clone(&call.source_ip),
             user_agent: Arc::from(text("user-agent").unwrap_or_default()),
+            headers: AnswerHeaders::default(),
         };
         let UrlCall { url_id, path, mut head, body, .. } = call;
         head.uri = as_seen_by_function(&head.uri, &path);
-        self.lambda.serve_url(&cx, &url_id, Request::from_parts(head, body)).await.map(Body::from)
+        with(self.lambda.serve_url(&cx, &url_id, Request::from_parts(head, body)).await, &cx.headers)
     }
 
     async fn own(&self, call: OwnCall) -> Option<Response<Body>> {
@@ -231,6 +234,16 @@ impl Upstream for Cloud {
             }),
         }
     }
+}
+
+/// The response with what its operation added.
+fn with(mut response: Response<Body>, added: &AnswerHeaders) -> Response<Body> {
+    for (name, value) in added.take() {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 /// The request's target with the path that the function shall see.

@@ -5,6 +5,7 @@
 
 use std::{io, sync::Arc};
 
+use base_stream::Sender;
 use base_types::Fault;
 use bytes::Bytes;
 use edge_gateway::{Body, ByteStream, Identity, OwnCall};
@@ -13,7 +14,6 @@ use serde_json::{Value, json};
 use services_kernel::Principal;
 use store_embedded::{DataDir, EmbeddedStore};
 use store_segments::Segments;
-use tokio::sync::mpsc;
 use wire_sigv4::{Family, SignatureError};
 
 /// Pieces of a backup that may wait for a slow reader.
@@ -133,7 +133,7 @@ pub(crate) fn backup(store: &EmbeddedStore, directory: &Arc<DataDir>, segments: 
                 let fault = error.into_fault();
                 tracing::error!(?fault, "a backup failed");
                 // Who reads may have gone: then that was the failure.
-                drop(sender.blocking_send(Err(fault)));
+                sender.blocking_fail(fault);
             }
         }
     });
@@ -144,14 +144,15 @@ pub(crate) fn backup(store: &EmbeddedStore, directory: &Arc<DataDir>, segments: 
 
 /// Hands over what is written, waiting for the reader.
 struct Pieces {
-    sender: mpsc::Sender<Result<Bytes, Fault>>,
+    sender: Sender<Bytes>,
 }
 
 impl io::Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.sender.blocking_send(Ok(Bytes::copy_from_slice(bytes))) {
-            Ok(()) => Ok(bytes.len()),
-            Err(_) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client stopped reading")),
+        if self.sender.blocking_send(Bytes::copy_from_slice(bytes)) {
+            Ok(bytes.len())
+        } else {
+            Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client stopped reading"))
         }
     }
 

@@ -1,73 +1,8 @@
-//! Bodies. A request's body is read whole, within its limit in bytes and time; an answer is whole or a [`ByteStream`].
+//! Requests' bodies: read whole, within a limit in bytes.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use base_types::Fault;
 use bytes::{Bytes, BytesMut};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
-use tokio::sync::mpsc;
-
-/// An answer's body.
-#[derive(Debug)]
-pub enum Body {
-    /// All of it.
-    Whole(Bytes),
-    /// Piece by piece, as it is made.
-    Stream(ByteStream),
-}
-
-impl From<Bytes> for Body {
-    fn from(bytes: Bytes) -> Self {
-        Self::Whole(bytes)
-    }
-}
-
-/// Pieces of a body that somebody makes while the client reads. Bounded: who makes them waits for who reads them. A
-/// fault breaks the connection, so that the client sees that the body is not complete.
-#[derive(Debug)]
-pub struct ByteStream(mpsc::Receiver<Result<Bytes, Fault>>);
-
-impl ByteStream {
-    /// A stream and its other end; at most `pieces` wait.
-    #[must_use]
-    pub fn channel(pieces: usize) -> (mpsc::Sender<Result<Bytes, Fault>>, Self) {
-        let (sender, receiver) = mpsc::channel(pieces.max(1));
-        (sender, Self(receiver))
-    }
-
-    /// The next piece; `None` at the end.
-    pub async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
-        self.0.recv().await
-    }
-}
-
-impl HttpBody for Body {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Stream(stream) => stream.0.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(_) => SizeHint::default(),
-        }
-    }
-}
 
 /// Why a request's body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

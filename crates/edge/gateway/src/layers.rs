@@ -20,14 +20,15 @@ use base_types::Region;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header, request::Parts};
 use http_body::Body as HttpBody;
-use services_kernel::Cx;
+use services_kernel::{AnswerHeaders, Cx};
 use tokio::sync::OwnedSemaphorePermit;
 use wire_schema::Protocol;
 use wire_sigv4::Claim;
 
 use crate::{
+    Body,
     authenticate::Denied,
-    body::{Body, BodyProblem, discard, read_whole},
+    body::{BodyProblem, discard, read_whole},
     host::{Host, is_url_id, refuse_pages},
     refusal::{Form, Refusal},
     route::{self, Judgement, Route},
@@ -181,6 +182,7 @@ impl<U: Upstream> Gateway<U> {
             endpoint: endpoint_of(&head),
             source_ip: Arc::clone(&scene.connection.peer),
             user_agent: header_text(&head, header::USER_AGENT.as_str()).unwrap_or_else(|| Arc::from("")),
+            headers: AnswerHeaders::default(),
         };
         let Read { bytes, permit } = read;
         let Route { service, protocol, operation } = route;

@@ -11,7 +11,7 @@
 //! | `host` | which `Host` names are ours; function URLs; which browser requests pass |
 //! | `route` | which service, protocol and operation a request means |
 //! | `authenticate` | whose request it is: the open and the required mode |
-//! | `body` | bodies in and out, their limits |
+//! | `body` | requests' bodies, their limits |
 //! | `refusal` | AWS's errors for what the gateway itself refuses |
 //!
 //! # Two modes
@@ -40,7 +40,7 @@ mod server;
 mod settings;
 mod upstream;
 
-pub use body::{Body, ByteStream};
+pub use base_stream::{Body, ByteStream};
 pub use refusal::Refusal;
 pub use server::{Environment, Gateway};
 pub use settings::{Auth, Limits, Settings};

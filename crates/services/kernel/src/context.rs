@@ -8,6 +8,8 @@ use std::{fmt, sync::Arc};
 use base_env::Moment;
 use base_types::{AccountId, Arn, Region};
 
+use crate::AnswerHeaders;
+
 /// How often a consequence may cause a further one before the chain is cut (AWS Lambda's recursion guard stops at 16).
 pub const HOPS_MAX: u8 = 16;
 
@@ -36,6 +38,8 @@ pub struct Cx {
     pub source_ip: Arc<str>,
     /// The client's `User-Agent`; empty when it sent none.
     pub user_agent: Arc<str>,
+    /// What the operation adds to the response beyond its model.
+    pub headers: AnswerHeaders,
 }
 
 impl Cx {
@@ -54,6 +58,7 @@ impl Cx {
             endpoint: Arc::from("http://127.0.0.1:4566"),
             source_ip: Arc::from(""),
             user_agent: Arc::from(""),
+            headers: AnswerHeaders::default(),
         }
     }
 
@@ -64,6 +69,8 @@ impl Cx {
         deeper.hops = self.hops.saturating_add(1);
         deeper.principal = Arc::new(Principal::Service { host: source.service.clone(), account: self.account });
         deeper.source = Some(Arc::new(source));
+        // What it says is no part of the answer to the first request.
+        deeper.headers = AnswerHeaders::default();
         deeper
     }
 

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`context`](Cx) | who asks, from where, on whose behalf, how deep: the [`Cx`] that every operation and every port receives |
+//! | [`answer`](AnswerHeaders) | what an operation says beside its answer: headers beyond the model |
 //! | [`Cx::authorize`] | the one seam through which an operation asks "may they?" |
 //! | [`dispatch`](Dispatcher) | owns the transaction: begin → authorise → operation → audit → commit → answer |
 //! | [`tags`](Tags) | tags of any resource, by its ARN |
@@ -16,6 +17,7 @@
 //! Invariants: nothing here knows a single service; nothing here opens a transaction except the dispatcher and the
 //! reconcilers; a service's operation never commits.
 
+mod answer;
 mod audit;
 mod authorize;
 mod blob_sweep;
@@ -27,6 +29,7 @@ mod quotas;
 mod reconcile;
 mod tags;
 
+pub use answer::AnswerHeaders;
 pub use audit::{Audit, AuditRecord, AuditRetention};
 pub use blob_sweep::BlobSweep;
 pub use context::{Cx, HOPS_MAX, Principal, Source};

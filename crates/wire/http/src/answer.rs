@@ -1,6 +1,7 @@
 //! From an answer to a response. Guarantee: every response carries the request's id; an error has its protocol's form,
 //! status and code; a fault shows nothing of its cause.
 
+use base_stream::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use wire_json::Members;
@@ -16,23 +17,23 @@ pub fn respond<M: Model>(
     operation: &'static Operation,
     outcome: &Result<M::Response, M::Error>,
     request_id: &str,
-) -> Response<Bytes> {
+) -> Response<Body> {
     let output = match outcome {
         Ok(response) => M::output(response),
         Err(error) => return refuse::<M>(route, error, request_id),
     };
-    let mut response = Response::new(Bytes::new());
+    let mut response = Response::new(Body::default());
     match route.protocol {
         Protocol::Json10 | Protocol::Json11 => {
             if let Some(shape) = output {
-                *response.body_mut() = wire_json::encode(shape, Members::All).into();
+                *response.body_mut() = whole(wire_json::encode(shape, Members::All));
             }
             content_type(&mut response, document_type(route.protocol));
         }
         Protocol::Query => {
             let (wrapper, namespace) = (operation.result_wrapper, route.service.xml_namespace);
             let answer = Answer { operation: operation.name, wrapper, namespace, request_id };
-            *response.body_mut() = wire_query::encode(answer, output).into();
+            *response.body_mut() = whole(wire_query::encode(answer, output));
             content_type(&mut response, document_type(route.protocol));
         }
         Protocol::RestJson => rest(&mut response, operation, output),
@@ -41,7 +42,7 @@ pub fn respond<M: Model>(
     response
 }
 
-fn rest(response: &mut Response<Bytes>, operation: &'static Operation, output: Option<&dyn Shape>) {
+fn rest(response: &mut Response<Body>, operation: &'static Operation, output: Option<&dyn Shape>) {
     let mut status = operation.http.status;
     let mut body_type = "application/json";
     if let Some(shape) = output {
@@ -56,22 +57,28 @@ fn rest(response: &mut Response<Bytes>, operation: &'static Operation, output: O
         *response.body_mut() = match payload.map(|index| shape.value(index)) {
             Some(Some(Value::Blob(bytes))) => {
                 body_type = operation.http.payload_type;
-                bytes.clone()
+                bytes.clone().into()
             }
             Some(Some(Value::String(text))) => {
                 body_type = "text/plain";
-                Bytes::copy_from_slice(text.as_bytes())
+                Bytes::copy_from_slice(text.as_bytes()).into()
             }
-            Some(Some(Value::Structure(shape))) => wire_json::encode(shape, Members::All).into(),
-            Some(_) => Bytes::new(),
-            None if shape.schema().members().iter().any(in_body) => wire_json::encode(shape, Members::Body).into(),
-            None => Bytes::new(),
+            Some(Some(Value::Structure(shape))) => whole(wire_json::encode(shape, Members::All)),
+            Some(Some(Value::Events(events))) => {
+                body_type = wire_eventstream::CONTENT_TYPE;
+                events.source().map(wire_eventstream::body).map(Body::from).unwrap_or_default()
+            }
+            Some(_) => Body::default(),
+            None if shape.schema().members().iter().any(in_body) => whole(wire_json::encode(shape, Members::Body)),
+            None => Body::default(),
         };
     }
     if status == StatusCode::NO_CONTENT.as_u16() {
-        response.body_mut().clear();
+        *response.body_mut() = Body::default();
     }
-    if !response.body().is_empty() {
+    // A stream's type may have been the operation's to say.
+    let said = matches!(response.body(), Body::Stream(_)) && response.headers().contains_key(header::CONTENT_TYPE);
+    if !said && response.body().whole().is_none_or(|body| !body.is_empty()) {
         content_type(response, body_type);
     }
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -79,9 +86,9 @@ fn rest(response: &mut Response<Bytes>, operation: &'static Operation, output: O
 
 /// The response for an error.
 #[must_use]
-pub fn refuse<M: Model>(route: &Route, error: &M::Error, request_id: &str) -> Response<Bytes> {
+pub fn refuse<M: Model>(route: &Route, error: &M::Error, request_id: &str) -> Response<Body> {
     let (schema, service) = (error.schema(), route.service);
-    let mut response = Response::new(Bytes::new());
+    let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::from_u16(schema.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     // The error that stands for a fault, with the text that a client may read.
@@ -115,10 +122,14 @@ pub fn refuse<M: Model>(route: &Route, error: &M::Error, request_id: &str) -> Re
                 .into_bytes()
         }
     };
-    *response.body_mut() = body.into();
+    *response.body_mut() = whole(body);
     content_type(&mut response, document_type(route.protocol));
     request_id_header(&mut response, request_id);
     response
+}
+
+fn whole(document: impl Into<Bytes>) -> Body {
+    Body::Whole(document.into())
 }
 
 fn document_type(protocol: Protocol) -> &'static str {
@@ -130,11 +141,11 @@ fn document_type(protocol: Protocol) -> &'static str {
     }
 }
 
-fn content_type(response: &mut Response<Bytes>, text: &'static str) {
+fn content_type(response: &mut Response<Body>, text: &'static str) {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(text));
 }
 
-fn request_id_header(response: &mut Response<Bytes>, request_id: &str) {
+fn request_id_header(response: &mut Response<Body>, request_id: &str) {
     if let Ok(value) = HeaderValue::try_from(request_id) {
         response.headers_mut().insert("x-amzn-requestid", value);
     }

@@ -19,7 +19,7 @@ pub(crate) fn fill(
     for (index, member) in shape.schema().members().iter().enumerate() {
         survey.enter(Step::Member(member.name));
         let present = match member.location {
-            Location::Body | Location::StatusCode => false,
+            Location::Body | Location::StatusCode | Location::EventHeader | Location::EventPayload => false,
             Location::Label => {
                 let label = labels.iter().find(|(name, _)| *name == member.wire_name);
                 put(shape, index, member, label.map(|(_, text)| text.as_str()), survey)?
@@ -255,7 +255,7 @@ fn header_text(value: Value<'_>, format: Option<TimestampFormat>) -> Option<Stri
             let texts = items.filter_map(|item| Some(quoted(item, &header_text(item, format)?)));
             texts.collect::<Vec<_>>().join(", ")
         }
-        Value::Blob(_) | Value::Map(_) | Value::Structure(_) => return None,
+        Value::Blob(_) | Value::Map(_) | Value::Structure(_) | Value::Events(_) => return None,
     })
 }
 

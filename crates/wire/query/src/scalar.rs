@@ -52,7 +52,9 @@ pub fn fill_text(
             };
             put(place, instant, "a Date")
         }
-        Place::List(_) | Place::Map(_) | Place::Structure(_) => Err(Malformed("Unexpected field type".to_owned())),
+        Place::List(_) | Place::Map(_) | Place::Structure(_) | Place::Events(_) => {
+            Err(Malformed("Unexpected field type".to_owned()))
+        }
     }
 }
 

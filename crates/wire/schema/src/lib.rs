@@ -7,11 +7,13 @@
 //!
 //! Files: `schema` (tables) · `value` (reading and filling) · `survey` (what a decoder noticed that a struct cannot
 //! hold: absent required members, unknown enum values) · `validate` (constraints and AWS's messages) · `marks` (members
-//! that are refused) · `service` (operations, the `Model` and `Serve` traits) · `error` (the wire errors) · `macros`.
+//! that are refused) · `service` (operations, the `Model` and `Serve` traits) · `events` (answers that go on) · `error` (the
+//! wire errors) · `macros`.
 //!
 //! Absent here: any protocol, any service, input and output.
 
 mod error;
+mod events;
 mod macros;
 mod marks;
 mod pattern;
@@ -22,6 +24,7 @@ mod validate;
 mod value;
 
 pub use error::{ErrorSchema, Role, ServiceError};
+pub use events::{EventSource, EventStream, Events};
 pub use marks::refused_member;
 pub use pattern::Pattern;
 pub use schema::{Kind, Location, Mark, Member, Schema, TimestampFormat, Tolerated};

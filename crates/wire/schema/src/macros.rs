@@ -34,6 +34,52 @@ macro_rules! structure {
     };
 }
 
+/// Implements [`crate::Shape`] and [`crate::Cell`] for an enum that is a union: its table, then index and variant of each
+/// member. Filling a member makes it the one that is there. An empty union is its first member, empty.
+#[macro_export]
+macro_rules! union {
+    ($name:ident, $schema:expr, { $first:literal => $first_variant:ident $(, $index:literal => $variant:ident)* $(,)? }) => {
+        impl Default for $name {
+            fn default() -> Self {
+                Self::$first_variant(Default::default())
+            }
+        }
+
+        impl $crate::Shape for $name {
+            fn schema(&self) -> &'static $crate::Schema {
+                &$schema
+            }
+            fn value(&self, index: usize) -> Option<$crate::Value<'_>> {
+                match (index, self) {
+                    ($first, Self::$first_variant(member)) => $crate::Cell::value(member),
+                    $(($index, Self::$variant(member)) => $crate::Cell::value(member),)*
+                    _ => None,
+                }
+            }
+            fn place(&mut self, index: usize) -> Option<$crate::Place<'_>> {
+                match index {
+                    $first => *self = Self::$first_variant(Default::default()),
+                    $($index => *self = Self::$variant(Default::default()),)*
+                    _ => return None,
+                }
+                Some(match self {
+                    Self::$first_variant(member) => $crate::Cell::place(member),
+                    $(Self::$variant(member) => $crate::Cell::place(member),)*
+                })
+            }
+        }
+
+        impl $crate::Cell for $name {
+            fn value(&self) -> Option<$crate::Value<'_>> {
+                Some($crate::Value::Structure(self))
+            }
+            fn place(&mut self) -> $crate::Place<'_> {
+                $crate::Place::Structure(self)
+            }
+        }
+    };
+}
+
 /// Declares a closed enum with the text of each value.
 #[macro_export]
 macro_rules! enumeration {

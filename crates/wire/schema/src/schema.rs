@@ -116,6 +116,10 @@ pub enum Location {
     PrefixHeaders,
     /// The status code of the answer.
     StatusCode,
+    /// A header of the event's frame.
+    EventHeader,
+    /// The payload of the event's frame, as it is.
+    EventPayload,
 }
 
 /// How an instant is written.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use base_types::Timestamp;
 use bytes::Bytes;
 
-use crate::Schema;
+use crate::{Events, Schema};
 
 /// A structure of a model.
 pub trait Shape: Send + Sync {
@@ -49,6 +49,8 @@ pub enum Value<'a> {
     Map(&'a dyn Map),
     /// A structure.
     Structure(&'a dyn Shape),
+    /// Events.
+    Events(&'a dyn Events),
 }
 
 /// Where a member's value is put.
@@ -77,6 +79,8 @@ pub enum Place<'a> {
     Map(&'a mut dyn Map),
     /// A structure.
     Structure(&'a mut dyn Shape),
+    /// Events: they come in a body of their own, so no document fills them.
+    Events(&'a mut dyn Events),
 }
 
 /// A closed enum.

@@ -12,6 +12,7 @@ mod dynamic;
 
 use std::io::BufRead as _;
 
+use base_stream::Body;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Response, request::Parts};
@@ -109,8 +110,8 @@ fn response<M: Model>(order: &Order, route: &Route) -> Result<Value, Failure> {
     Ok(http_response(&wire_http::respond::<M>(route, operation, &Ok(response), "request-1")))
 }
 
-fn http_response(response: &Response<Bytes>) -> Value {
+fn http_response(response: &Response<Body>) -> Value {
     let headers: Vec<(&str, &str)> =
         response.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())).collect();
-    json!({ "status": response.status().as_u16(), "headers": headers, "body": STANDARD.encode(response.body()) })
+    json!({ "status": response.status().as_u16(), "headers": headers, "body": STANDARD.encode(response.body().whole().cloned().unwrap_or_default()) })
 }

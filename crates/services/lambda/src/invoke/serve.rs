@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base_stream::Body;
 use bytes::Bytes;
 use compute_api::{FunctionHost, PAYLOAD_BYTES_MAX};
 use http::{HeaderValue, Request, Response};
@@ -27,7 +28,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     ///
     /// `cx` says who asks (`Anonymous` for an unsigned request) and from where; account and region are the URL's own. The
     /// signature has been verified before.
-    pub async fn serve_url(&self, cx: &Cx, id: &str, request: Request<Bytes>) -> Response<Bytes> {
+    pub async fn serve_url(&self, cx: &Cx, id: &str, request: Request<Bytes>) -> Response<Body> {
         let mut response = match self.0.runner.routes.url(id).await {
             Ok(Some(route)) => self.serve_route(cx, &route, request).await,
             // AWS does not tell a URL that is not there from one that may not be used.
@@ -40,7 +41,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
         if let Ok(value) = HeaderValue::from_str(&cx.request_id) {
             response.headers_mut().insert("x-amzn-requestid", value);
         }
-        response
+        response.map(Body::from)
     }
 
     async fn serve_route(&self, cx: &Cx, route: &UrlRoute, request: Request<Bytes>) -> Response<Bytes> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base_stream::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Value, json};
@@ -30,8 +31,12 @@ impl World {
 
     async fn get(&self, id: &str, request: Request<Bytes>) -> Response<Bytes> {
         let cx = Cx { principal: Arc::new(Principal::Anonymous), source_ip: Arc::from("10.0.0.7"), ..self.cx.clone() };
-        self.lambda.serve_url(&cx, id, request).await
+        whole(self.lambda.serve_url(&cx, id, request).await)
     }
+}
+
+fn whole(response: Response<Body>) -> Response<Bytes> {
+    response.map(|body| body.whole().cloned().unwrap())
 }
 
 fn request(uri: &str) -> Request<Bytes> {
@@ -96,7 +101,7 @@ async fn a_signed_url_admits_its_own_account_only() {
     world.function("f", "app.handler").await;
     let id = world.url("f", json!({ "AuthType": "AWS_IAM" })).await;
     assert_eq!(world.get(&id, request("/")).await.status(), 403);
-    let answer = world.lambda.serve_url(&world.cx, &id, request("/")).await;
+    let answer = whole(world.lambda.serve_url(&world.cx, &id, request("/")).await);
     assert_eq!(answer.status(), 200);
     let event: Value = serde_json::from_slice(answer.body()).unwrap();
     assert_eq!(event["requestContext"]["authorizer"]["iam"]["userArn"], "arn:aws:iam::111111111111:root");

@@ -81,7 +81,7 @@ fn the_body_has_a_bound_of_its_operation() {
     let response = wire_http::refuse::<Lambda>(&route, &error, "request-1");
     assert_eq!(response.status(), 413);
     assert_eq!(
-        response.body(),
+        response.body().whole().unwrap(),
         r#"{"Type":"User","Message":"Request must be smaller than 70167211 bytes for the CreateFunction operation"}"#
     );
 }
@@ -97,7 +97,7 @@ fn a_fault_shows_nothing_of_its_cause() {
         let route = wire_http::route(&model_lambda::SERVICE, &head("GET", "/2015-03-31/functions", &[]));
         let response = wire_http::refuse::<Lambda>(&route, &error, "request-1");
         assert_eq!(response.status(), status);
-        let body = String::from_utf8(response.body().to_vec()).unwrap();
+        let body = String::from_utf8(response.body().whole().unwrap().to_vec()).unwrap();
         assert!(!body.contains("secret") && body.contains("essage\":\""), "{body}");
     }
 }

@@ -6,6 +6,7 @@ mod hostile;
 mod recorded;
 mod roundtrip;
 
+use base_stream::Body;
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use wire_http::Call;
@@ -23,7 +24,7 @@ fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
 /// A request that was refused.
 struct Refused<M: Model> {
     error: M::Error,
-    response: Response<Bytes>,
+    response: Response<Body>,
 }
 
 /// Reads a request as a gateway does; the response, where it is refused.
@@ -41,6 +42,6 @@ fn refusal<M: Model>(parts: &Parts, body: impl Into<Bytes>) -> (u16, String, Str
     let response = refused.response;
     let name = response.headers().get("x-amzn-errortype").map(|value| value.to_str().unwrap().to_owned());
     assert_eq!(response.headers().get("x-amzn-requestid").unwrap(), "request-1");
-    let body = String::from_utf8(response.body().to_vec()).unwrap();
+    let body = String::from_utf8(response.body().whole().unwrap().to_vec()).unwrap();
     (response.status().as_u16(), name.unwrap_or_default(), body)
 }
