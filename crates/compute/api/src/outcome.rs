@@ -198,10 +198,10 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// What AWS bills: duration and initialisation, each rounded up to the millisecond.
+    /// What AWS bills: duration and initialisation or restoring together, rounded up to the millisecond.
     #[must_use]
     pub fn billed_millis(&self) -> u64 {
-        let total = self.duration + self.init_duration.unwrap_or_default();
+        let total = self.duration + self.init_duration.unwrap_or_default() + self.restore_duration.unwrap_or_default();
         u64::try_from(total.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 }

@@ -75,6 +75,8 @@ pub struct Logging {
     pub format: LogFormat,
     /// `AWS_LAMBDA_LOG_LEVEL` (JSON format only): `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR`, `FATAL`.
     pub application_level: Option<String>,
+    /// AWS's `SystemLogLevel` (JSON format only): which records of the platform are written. `DEBUG`, `INFO`, `WARN`.
+    pub system_level: Option<String>,
 }
 
 /// AWS's `LogFormat`.

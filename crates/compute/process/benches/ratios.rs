@@ -252,6 +252,7 @@ fn spec(runtime: &str, handler: &str, code: &Path) -> EnvironmentSpec {
             stream: "s".to_owned(),
             format: LogFormat::Text,
             application_level: None,
+            system_level: None,
         },
         credentials: Credentials {
             access_key_id: "a".to_owned(),
@@ -259,8 +260,8 @@ fn spec(runtime: &str, handler: &str, code: &Path) -> EnvironmentSpec {
             session_token: "t".to_owned(),
         },
         egress: Egress::None,
-        initialization: InitializationType::OnDemand,
         egress_allow: Vec::new(),
+        initialization: InitializationType::OnDemand,
         start: compute_api::StartPolicy::Prepared,
         snapshot: None,
         isolation_min: IsolationLevel::SingleUid,

@@ -134,6 +134,7 @@ pub(crate) fn spec(runtime: &str, handler: &str, code: PathBuf, output: OutputSi
             stream: "2026/11/23/[$LATEST]0123".to_owned(),
             format: LogFormat::Text,
             application_level: None,
+            system_level: None,
         },
         credentials: Credentials {
             access_key_id: "ASIAPROBE".to_owned(),
@@ -141,8 +142,8 @@ pub(crate) fn spec(runtime: &str, handler: &str, code: PathBuf, output: OutputSi
             session_token: "token".to_owned(),
         },
         egress: Egress::None,
-        initialization: InitializationType::OnDemand,
         egress_allow: Vec::new(),
+        initialization: InitializationType::OnDemand,
         start: compute_api::StartPolicy::Prepared,
         snapshot: None,
         isolation_min: IsolationLevel::SingleUid,
