@@ -70,3 +70,63 @@ fn an_unmarked_member_fails_code_generation() {
     }
     fs::remove_dir_all(&root).unwrap();
 }
+
+#[test]
+fn an_event_stream_becomes_an_enum_and_a_handle() {
+    let root = std::env::temp_dir().join(format!("xtask-events-{}", std::process::id()));
+    let models = root.join("models/chat");
+    fs::create_dir_all(&models).unwrap();
+    fs::copy(repository().join("rustfmt.toml"), root.join("rustfmt.toml")).unwrap();
+    fs::write(models.join("operations.toml"), "service = \"chat\"\nversion = \"1\"\n[operations]\nTalk = \"flow\"\n")
+        .unwrap();
+    let sts = fs::read_to_string(repository().join("models/sts/patch.toml")).unwrap();
+    let (roles, errors) = (sts.find("[roles]").unwrap(), sts.find("\n[marks").unwrap());
+    let patch = format!(
+        "trait = \"Chat\"\nprotocols = [\"rest-json\"]\niam_prefix = \"chat\"\nbody_bytes_max = 1000\n{}\n[marks.TalkRequest]\n",
+        &sts[roles..errors]
+    );
+    fs::write(models.join("patch.toml"), patch).unwrap();
+    let model = r#"{
+        "metadata": { "apiVersion": "1", "endpointPrefix": "chat", "protocol": "rest-json", "serviceId": "Chat" },
+        "operations": { "Talk": { "name": "Talk", "http": { "method": "POST", "requestUri": "/talk" },
+            "input": { "shape": "TalkRequest" }, "output": { "shape": "TalkResponse" } } },
+        "shapes": {
+            "TalkRequest": { "type": "structure", "members": {} },
+            "TalkResponse": { "type": "structure", "members": { "Said": { "shape": "Events" } }, "payload": "Said" },
+            "Events": { "type": "structure", "members": { "Word": { "shape": "Word" }, "End": { "shape": "End" } },
+                "eventstream": true },
+            "Word": { "type": "structure", "members": { "Text": { "shape": "Blob", "eventpayload": true } }, "event": true },
+            "End": { "type": "structure", "members": { "Reason": { "shape": "Text" },
+                "Code": { "shape": "Text", "eventheader": true } }, "event": true },
+            "Blob": { "type": "blob" }, "Text": { "type": "string" } } }"#;
+    let run = |model: &str| {
+        fs::write(models.join("model.json"), model).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_xtask")).arg("codegen").env("XTASK_ROOT", &root).output().unwrap()
+    };
+    let output = run(model);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let generated = |file: &str| fs::read_to_string(root.join("crates/model/chat/src").join(file)).unwrap();
+    let shapes = generated("shapes.rs");
+    for wanted in
+        ["pub enum Events {", "Word(Word),", "pub said: Option<EventStream<Events>>,", "wire_schema::union!(Events"]
+    {
+        assert!(shapes.contains(wanted), "{wanted} is not in {shapes}");
+    }
+    assert!(generated("schema.rs").contains("at(Location::EventPayload)"));
+    assert!(generated("schema.rs").contains("at(Location::EventHeader)"));
+    // A stream that is a part of a document, and one that a client sends, have no form here.
+    for (from, to) in [
+        (", \"payload\": \"Said\"", ""),
+        (
+            "\"TalkRequest\": { \"type\": \"structure\", \"members\": {} }",
+            "\"TalkRequest\": { \"type\": \"structure\", \"members\": { \"Said\": { \"shape\": \"Events\" } }, \"payload\": \"Said\" }",
+        ),
+    ] {
+        assert!(model.contains(from));
+        let output = run(&model.replace(from, to));
+        assert!(!output.status.success(), "{to}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("an event"), "{said}");
+    }
+    fs::remove_dir_all(&root).unwrap();
+}

@@ -10,7 +10,12 @@
 
 mod dynamic;
 
-use std::io::BufRead as _;
+use std::{
+    future::Future as _,
+    io::BufRead as _,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use base_stream::Body;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -20,7 +25,7 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use wire_http::Route;
 use wire_json::Members;
-use wire_schema::{Model, Seen, ServiceError as _, Survey};
+use wire_schema::{Kind, Model, Operation, Place, Seen, ServiceError as _, Shape, Survey};
 
 #[derive(Deserialize)]
 struct Order {
@@ -78,7 +83,7 @@ fn answer<M: Model>(order: &Order) -> Result<Value, Failure> {
         "response" => response::<M>(order, &route),
         "error" => {
             let error = M::Error::by_name(&order.code, order.message.clone()).ok_or("no such error")?;
-            Ok(http_response(&wire_http::refuse::<M>(&route, &error, "request-1")))
+            Ok(http_response(wire_http::refuse::<M>(&route, &error, "request-1")))
         }
         other => Err(format!("no order `{other}`").into()),
     }
@@ -93,7 +98,7 @@ fn request<M: Model>(order: &Order, route: &Route, parts: &Parts) -> Result<Valu
             json!({ "operation": call.operation.name, "input": input })
         }
         Err(error) => {
-            let response = http_response(&wire_http::refuse::<M>(route, &error, "request-1"));
+            let response = http_response(wire_http::refuse::<M>(route, &error, "request-1"));
             json!({ "code": error.code(), "status": error.status(), "message": error.message(), "response": response })
         }
     })
@@ -102,16 +107,63 @@ fn request<M: Model>(order: &Order, route: &Route, parts: &Parts) -> Result<Valu
 fn response<M: Model>(order: &Order, route: &Route) -> Result<Value, Failure> {
     let operation = M::service().operation(&order.operation).ok_or("no such operation")?;
     let mut response = M::response(operation).ok_or("no such response")?;
+    let stream = stream_member::<M>(operation);
     if let (Some(shape), Some(output)) = (M::output_mut(&mut response), &order.output) {
-        let (mut seen, mut survey) = (Seen::default(), Survey::default());
-        wire_json::decode(output.get().as_bytes(), Members::All, shape, &mut seen, &mut survey)
-            .map_err(|error| error.0)?;
+        let mut document = output.get().to_owned();
+        if let Some((index, name)) = stream {
+            let mut members: serde_json::Map<String, Value> = serde_json::from_str(&document)?;
+            if let Some(Value::Array(events)) = members.remove(name) {
+                fill_events(shape, index, &events)?;
+            }
+            document = Value::Object(members).to_string();
+        }
+        decode(shape, document.as_bytes())?;
     }
-    Ok(http_response(&wire_http::respond::<M>(route, operation, &Ok(response), "request-1")))
+    Ok(http_response(wire_http::respond::<M>(route, operation, &Ok(response), "request-1")))
 }
 
-fn http_response(response: &Response<Body>) -> Value {
+/// Position and name of the member that is an event stream, if there is one.
+fn stream_member<M: Model>(operation: &'static Operation) -> Option<(usize, &'static str)> {
+    let mut empty = M::response(operation)?;
+    let shape = M::output_mut(&mut empty)?;
+    let Kind::Structure { members, payload } = shape.schema().kind else { return None };
+    let index = payload?;
+    matches!(shape.place(index), Some(Place::Events(_))).then(|| (index, members[index].wire_name))
+}
+
+fn fill_events(shape: &mut dyn Shape, index: usize, events: &[Value]) -> Result<(), Failure> {
+    let mut outcome = Ok(());
+    if let Some(Place::Events(stream)) = shape.place(index) {
+        stream.preset(events.len(), &mut |index, event| {
+            let filled = decode(event, events[index].to_string().as_bytes());
+            outcome = std::mem::replace(&mut outcome, Ok(())).and(filled);
+        });
+    }
+    outcome
+}
+
+fn decode(shape: &mut dyn Shape, document: &[u8]) -> Result<(), Failure> {
+    let (mut seen, mut survey) = (Seen::default(), Survey::default());
+    Ok(wire_json::decode(document, Members::All, shape, &mut seen, &mut survey).map_err(|error| error.0)?)
+}
+
+/// A body's bytes. What streams here is there already, so it never has to be waited for.
+fn whole(body: Body) -> Vec<u8> {
+    match body {
+        Body::Whole(bytes) => bytes.into(),
+        Body::Stream(mut stream) => {
+            let (mut bytes, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
+            while let Poll::Ready(Some(Ok(piece))) = pin!(stream.next()).poll(&mut cx) {
+                bytes.extend_from_slice(&piece);
+            }
+            bytes
+        }
+    }
+}
+
+fn http_response(response: Response<Body>) -> Value {
+    let (head, body) = response.into_parts();
     let headers: Vec<(&str, &str)> =
-        response.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())).collect();
-    json!({ "status": response.status().as_u16(), "headers": headers, "body": STANDARD.encode(response.body().whole().cloned().unwrap_or_default()) })
+        head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())).collect();
+    json!({ "status": head.status.as_u16(), "headers": headers, "body": STANDARD.encode(whole(body)) })
 }
