@@ -1,25 +1,30 @@
 //! The server's end of the conversation with the launcher. Replies arrive on a thread of their own, which also reaps the
-//! launcher; askers wait for theirs by shell id. When the launcher is gone, every wait ends.
+//! launcher; askers wait for theirs by shell id. When the launcher is gone, every wait ends,
+//! and another one is started.
 
 use std::{
     collections::HashMap,
     io,
     os::fd::{AsFd, OwnedFd},
-    path::Path,
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::Child,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use base_types::{Fault, FaultKind};
 use compute_api::Cidr;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{oneshot, watch};
 
-use super::egress;
-use crate::protocol::{self, End, Entry, Found, Level, Reply, Request, VERSION};
+use super::{
+    egress,
+    restart::{self, Closing},
+};
+use crate::protocol::{self, End, Entry, Found, Level, Reply, Request};
 
 type Answer = (Reply, Vec<OwnedFd>);
 
@@ -28,9 +33,24 @@ const FIRST_ASK: u64 = 1 << 63;
 
 /// A running launcher.
 pub(crate) struct Link {
-    socket: OwnedFd,
+    socket: RwLock<Arc<OwnedFd>>,
     state: Mutex<State>,
     asked: AtomicU64,
+    pid: AtomicU32,
+    phase: watch::Sender<Phase>,
+    closing: Closing,
+    /// What another launcher is started with.
+    program: PathBuf,
+    hello: Request,
+}
+
+/// Whether there is a launcher.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Up,
+    /// One is being started: it is worth waiting for.
+    Starting,
+    Down,
 }
 
 #[derive(Default)]
@@ -47,34 +67,43 @@ pub(crate) struct Host {
 }
 
 impl Link {
-    /// Starts a launcher and waits for its introduction.
-    pub(crate) fn open(program: &Path, hello: &Request) -> io::Result<(Arc<Self>, Host)> {
-        let (ours, theirs) = protocol::pair()?;
-        let child = Command::new(program)
-            .arg(crate::LAUNCHER_ARGUMENT)
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        protocol::send(ours.as_fd(), hello, &[])?;
-        let (level, findings) = match protocol::receive::<Reply>(ours.as_fd())? {
-            Some((Reply::Hello { version: VERSION, level, findings }, _)) => (level, findings),
-            Some((Reply::Hello { version, .. }, _)) => {
-                return Err(io::Error::other(format!("the launcher speaks version {version}, this server {VERSION}")));
-            }
-            _ => return Err(io::Error::other("the launcher ended at its start")),
-        };
-        let link = Arc::new(Self { socket: ours, state: Mutex::default(), asked: AtomicU64::new(0) });
+    /// Starts a launcher and waits for its introduction. When it ends, another one is started in its place.
+    pub(crate) fn open(program: PathBuf, hello: Request) -> io::Result<(Arc<Self>, Host)> {
+        let (socket, child, host) = restart::spawn(&program, &hello)?;
+        let link = Arc::new(Self {
+            socket: RwLock::new(Arc::new(socket)),
+            state: Mutex::default(),
+            asked: AtomicU64::new(0),
+            pid: AtomicU32::new(child.id()),
+            phase: watch::Sender::new(Phase::Up),
+            closing: Closing::default(),
+            program,
+            hello,
+        });
         let reader = Arc::clone(&link);
         std::thread::Builder::new().name("launcher-replies".to_owned()).spawn(move || reader.listen(child))?;
-        Ok((link, Host { level, findings }))
+        Ok((link, host))
+    }
+
+    /// The present launcher's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed)
+    }
+
+    fn wire(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.socket.read())
     }
 
     /// Asks for a shell; the listeners come with the answer.
     pub(crate) async fn make_shell(&self, id: u64) -> Result<Answer, Fault> {
         let ended = watch::Sender::new(None);
         self.state.lock().living.insert(id, ended);
-        self.ask(id, &Request::MakeShell { id }, &[]).await
+        let answer = self.ask(id, &Request::MakeShell { id }, &[]).await;
+        if answer.is_err() {
+            // Nothing was made of which an end could come.
+            self.state.lock().living.remove(&id);
+        }
+        answer
     }
 
     /// Asks for a program in a shell.
@@ -98,16 +127,21 @@ impl Link {
     }
 
     async fn ask(&self, id: u64, request: &Request, descriptors: &[OwnedFd]) -> Result<Answer, Fault> {
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut state = self.state.lock();
-            if state.gone {
+        let mut phase = self.phase.subscribe();
+        let receiver = loop {
+            if phase.wait_for(|phase| *phase != Phase::Starting).await.is_ok_and(|phase| *phase == Phase::Down) {
                 return Err(gone());
             }
-            state.asking.insert(id, sender);
-        }
+            let mut state = self.state.lock();
+            // Lost since: then the phase has changed too.
+            if !state.gone {
+                let (sender, receiver) = oneshot::channel();
+                state.asking.insert(id, sender);
+                break receiver;
+            }
+        };
         let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        protocol::send(self.socket.as_fd(), request, &borrowed)
+        protocol::send(self.wire().as_fd(), request, &borrowed)
             .map_err(|error| Fault::new(FaultKind::Unavailable, "ask the sandbox launcher").caused_by(error))?;
         receiver.await.map_err(|_| gone())
     }
@@ -115,7 +149,12 @@ impl Link {
     /// Has everything in a shell killed. Its end arrives on [`Link::ended`].
     pub(crate) fn end(&self, id: u64) {
         // A launcher that is gone has ended everything.
-        drop(protocol::send(self.socket.as_fd(), &Request::End { id }, &[]));
+        drop(protocol::send(self.wire().as_fd(), &Request::End { id }, &[]));
+    }
+
+    /// Whether a shell has not ended.
+    pub(crate) fn is_living(&self, id: u64) -> bool {
+        self.state.lock().living.contains_key(&id)
     }
 
     /// Holds the end of a shell once it has come.
@@ -128,7 +167,13 @@ impl Link {
 
     /// Ends the launcher and with it every shell.
     pub(crate) fn close(&self) {
-        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        self.closing.close();
+        self.shut();
+    }
+
+    fn shut(&self) {
+        // Fails only when it is shut already.
+        let _ = rustix::net::shutdown(self.wire().as_fd(), rustix::net::Shutdown::Both);
     }
 
     /// Waits until no shell lives.
@@ -143,23 +188,66 @@ impl Link {
         }
     }
 
+    /// The whole life of the thread that hears launchers: one after the other, until the host is closed.
     fn listen(&self, mut launcher: Child) {
+        let mut pace = restart::Pace::default();
+        pace.started(restart::clock());
         loop {
-            match protocol::receive::<Reply>(self.socket.as_fd()) {
+            self.hear();
+            self.phase.send_replace(Phase::Starting);
+            self.lose(launcher);
+            launcher = loop {
+                let pause = pace.pause(restart::clock());
+                if !pause.is_zero() {
+                    self.phase.send_replace(Phase::Down);
+                }
+                if self.closing.wait(pause) {
+                    self.phase.send_replace(Phase::Down);
+                    return;
+                }
+                self.phase.send_replace(Phase::Starting);
+                match restart::spawn(&self.program, &self.hello) {
+                    Ok((socket, child, _)) => {
+                        *self.socket.write() = Arc::new(socket);
+                        pace.started(restart::clock());
+                        break child;
+                    }
+                    Err(error) => tracing::error!(%error, "another sandbox launcher does not start"),
+                }
+            };
+            self.pid.store(launcher.id(), Ordering::Relaxed);
+            self.state.lock().gone = false;
+            self.phase.send_replace(Phase::Up);
+            tracing::warn!(pid = launcher.id(), "another sandbox launcher was started");
+            if self.closing.wait(Duration::ZERO) {
+                // Closed while it started: the one that was shut was the old one.
+                self.shut();
+            }
+        }
+    }
+
+    /// Takes replies until the launcher is gone.
+    fn hear(&self) {
+        let wire = self.wire();
+        loop {
+            match protocol::receive::<Reply>(wire.as_fd()) {
                 Ok(Some((reply, descriptors))) => self.dispatch(reply, descriptors),
-                Ok(None) => break,
+                Ok(None) => return,
                 Err(error) => {
                     tracing::error!(%error, "the sandbox launcher cannot be understood");
-                    break;
+                    return;
                 }
             }
         }
-        // Whoever waits is told before the launcher is reaped.
+    }
+
+    /// Everything that the launcher had is gone: whoever waits is told before it is reaped.
+    fn lose(&self, mut launcher: Child) {
         let mut state = self.state.lock();
         state.gone = true;
         state.asking.clear();
         drop(state);
-        self.close();
+        self.shut();
         drop(launcher.wait());
         for (_, ended) in self.state.lock().living.drain() {
             ended.send_replace(Some(End::Signal(libc::SIGKILL)));

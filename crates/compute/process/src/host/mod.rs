@@ -8,6 +8,7 @@ mod gauge;
 mod lines;
 mod link;
 mod resolver;
+mod restart;
 mod runtime_api;
 
 use std::{
@@ -187,7 +188,7 @@ impl ProcessHost {
             state: folder.display().to_string(),
             runtime: runtime.display().to_string(),
         };
-        let (link, host) = Link::open(&program, &hello).map_err(failed(&program))?;
+        let (link, host) = Link::open(program.clone(), hello).map_err(failed(&program))?;
         let inner = Arc::new(Inner {
             settings,
             env,
@@ -224,7 +225,11 @@ impl ProcessHost {
     }
 
     async fn shell(&self) -> Result<ReadyShell, Fault> {
-        let ready = self.0.ready.lock().pop_front();
+        let ready = {
+            // Those of a launcher that has ended are gone.
+            let mut waiting = self.0.ready.lock();
+            std::iter::from_fn(|| waiting.pop_front()).find(|shell| self.0.link.is_living(shell.room.id))
+        };
         let shell = match ready {
             Some(shell) => shell,
             None => self.make_shell().await?,
@@ -412,6 +417,12 @@ impl Drop for Inner {
 }
 
 impl ProcessHost {
+    /// The present launcher's process id; another one's after it has ended.
+    #[must_use]
+    pub fn launcher_pid(&self) -> u32 {
+        self.0.link.pid()
+    }
+
     fn isolation(&self, host_uid: u32, walls: Vec<Found>) -> IsolationReport {
         let walls = walls
             .into_iter()

@@ -12,6 +12,9 @@ use std::{
 use crate::protocol::{Found, Gauges};
 
 const PREFIX: &str = "pileus-";
+/// How often, and how far apart, it is looked whether killed processes are gone.
+const CLEAR_LOOKS_MAX: u32 = 200;
+const CLEAR_PAUSE: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 /// What limits need, and what freezing uses when version 2 cannot.
 const CONTROLLERS: [&str; 5] = ["memory", "cpu", "cpuacct", "pids", "freezer"];
 
@@ -297,8 +300,31 @@ fn make_instance(base: &Path, instance: &str) -> Option<PathBuf> {
     let folder = base.join(format!("{PREFIX}{instance}"));
     match fs::create_dir(&folder) {
         Ok(()) => Some(folder),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(folder),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // This server's, from a launcher before this one: what it left must be gone before its user ids are given again.
+            clear(&folder);
+            Some(folder)
+        }
         Err(_) => None,
+    }
+}
+
+/// Ends everything in the groups below a folder and waits, within bounds, until they are gone.
+fn clear(folder: &Path) {
+    for _ in 0..CLEAR_LOOKS_MAX {
+        let below: Vec<_> = fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .collect();
+        if below.is_empty() {
+            return;
+        }
+        for entry in below {
+            remove_folder(&entry.path());
+        }
+        let _ = rustix::event::poll(&mut [], Some(&CLEAR_PAUSE));
     }
 }
 

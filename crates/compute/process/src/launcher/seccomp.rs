@@ -1,6 +1,7 @@
 //! The system-call filter: permitted numbers folded into ranges and searched as a tree, so that a call costs a handful of
 //! comparisons instead of hundreds. What is unknown answers `ENOSYS` (programs fall back); what is known and dangerous
-//! answers `EPERM`; a foreign instruction set ends the process.
+//! answers `EPERM`; a foreign instruction set ends the process. Some calls are answered as done without being made: what
+//! they would do reaches beyond the sandbox (flushing the host's disk), and what they promise is worth nothing inside it.
 
 use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
 use libc::{c_long, sock_filter};
@@ -22,6 +23,10 @@ const ERRNO: u32 = 0x0005_0000;
 const ENOSYS: u32 = ERRNO | libc::ENOSYS as u32;
 const EPERM: u32 = ERRNO | libc::EPERM as u32;
 const EAFNOSUPPORT: u32 = ERRNO | libc::EAFNOSUPPORT as u32;
+const EPROTONOSUPPORT: u32 = ERRNO | libc::EPROTONOSUPPORT as u32;
+const EOPNOTSUPP: u32 = ERRNO | libc::EOPNOTSUPP as u32;
+/// Success, without the call.
+const DONE: u32 = ERRNO;
 
 /// What is done with one number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,8 +34,16 @@ enum Action {
     Return(u32),
     /// `clone`: threads and processes, no namespaces.
     Clone,
-    /// `socket`, `socketpair`: local, internet and route families.
+    /// `socket`, `socketpair`: local sockets, TCP and UDP, and the socket that lists addresses.
     Socket,
+    /// `fcntl`: no notice of what happens in a folder, which others may share.
+    Fcntl,
+    /// `msync`: writing to disk is for nothing, asking about memory is not.
+    Msync,
+    /// `fadvise64`: pages are not to be thrown out of memory that others share.
+    Advice,
+    /// `preadv2`: not the flag that tells what is in memory.
+    ReadVector,
     /// `ioctl`: not the two that type into a terminal.
     Ioctl,
     /// `personality`: only asking, and the default.
@@ -65,6 +78,11 @@ fn table() -> Vec<(u32, Action)> {
     put(&[libc::SYS_socket, libc::SYS_socketpair], Action::Socket);
     put(&[libc::SYS_ioctl], Action::Ioctl);
     put(&[libc::SYS_personality], Action::Personality);
+    put(&[libc::SYS_fcntl], Action::Fcntl);
+    put(&[libc::SYS_msync], Action::Msync);
+    put(&[libc::SYS_fadvise64], Action::Advice);
+    put(&[libc::SYS_preadv2], Action::ReadVector);
+    put(DONE_UNASKED, Action::Return(DONE));
     table.sort_unstable_by_key(|(number, _)| *number);
     table
 }
@@ -125,23 +143,19 @@ fn leaf(action: Action) -> Vec<sock_filter> {
                 | libc::CLONE_NEWNET;
             vec![load(OFFSET_ARGUMENTS), jump(BPF_JSET, namespaces.cast_unsigned(), 0, 1), give(EPERM), give(ALLOW)]
         }
-        Action::Socket => {
-            let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-            let mut code = vec![load(OFFSET_ARGUMENTS)];
-            for (index, family) in families.iter().enumerate() {
-                let to_allow = u8::try_from(families.len() - index).unwrap_or(0);
-                code.push(jump(BPF_JEQ, family.cast_unsigned(), to_allow, 0));
-            }
-            code.extend([give(EAFNOSUPPORT), load(OFFSET_ARGUMENTS + 8)]);
-            // The low four bits are the type: raw sockets see others' packets.
-            code.extend([statement(BPF_ALU | BPF_AND | BPF_K, 0xf), jump(BPF_JEQ, libc::SOCK_RAW as u32, 0, 3)]);
-            // A route socket is raw by name only: libraries list addresses with it.
-            code.extend([load(OFFSET_ARGUMENTS), jump(BPF_JEQ, libc::AF_NETLINK as u32, 1, 0), give(EPERM)]);
-            code.extend([load(OFFSET_ARGUMENTS), jump(BPF_JEQ, libc::AF_NETLINK as u32, 0, 3)]);
-            code.extend([load(OFFSET_ARGUMENTS + 16), jump(BPF_JEQ, libc::NETLINK_ROUTE as u32, 1, 0)]);
-            code.extend([give(EPERM), give(ALLOW)]);
-            code
+        Action::Socket => sockets(),
+        // Files that are read-only for all are shared by all: who watches them sees when others start.
+        Action::Fcntl => argument_is(1, libc::F_NOTIFY as u32, EPERM),
+        Action::Msync => {
+            vec![load(OFFSET_ARGUMENTS + 16), jump(BPF_JSET, libc::MS_SYNC as u32, 0, 1), give(DONE), give(ALLOW)]
         }
+        Action::Advice => argument_is(3, libc::POSIX_FADV_DONTNEED as u32, DONE),
+        Action::ReadVector => vec![
+            load(OFFSET_ARGUMENTS + 40),
+            jump(BPF_JSET, libc::RWF_NOWAIT as u32, 0, 1),
+            give(EOPNOTSUPP),
+            give(ALLOW),
+        ],
         Action::Ioctl => vec![
             load(OFFSET_ARGUMENTS + 8),
             jump(BPF_JEQ, libc::TIOCSTI as u32, 2, 0),
@@ -157,6 +171,42 @@ fn leaf(action: Action) -> Vec<sock_filter> {
             give(EPERM),
         ],
     }
+}
+
+/// `answer` when the argument has this value, else the call.
+fn argument_is(index: u32, value: u32, answer: u32) -> Vec<sock_filter> {
+    vec![load(OFFSET_ARGUMENTS + 8 * index), jump(BPF_JEQ, value, 0, 1), give(answer), give(ALLOW)]
+}
+
+fn sockets() -> Vec<sock_filter> {
+    let (family, kind, protocol) = (OFFSET_ARGUMENTS, OFFSET_ARGUMENTS + 8, OFFSET_ARGUMENTS + 16);
+    let route = libc::NETLINK_ROUTE as u32;
+    vec![
+        /* 0 */ load(family),
+        /* 1 */ jump(BPF_JEQ, libc::AF_UNIX as u32, 13, 0),
+        /* 2 */ jump(BPF_JEQ, libc::AF_NETLINK as u32, 10, 0),
+        /* 3 */ jump(BPF_JEQ, libc::AF_INET as u32, 1, 0),
+        /* 4 */ jump(BPF_JEQ, libc::AF_INET6 as u32, 0, 12),
+        // Streams and datagrams (the type is the low four bits): raw sockets see others' packets.
+        /* 5 */
+        load(kind),
+        /* 6 */ statement(BPF_ALU | BPF_AND | BPF_K, 0xf),
+        /* 7 */ jump(BPF_JEQ, libc::SOCK_STREAM as u32, 1, 0),
+        /* 8 */ jump(BPF_JEQ, libc::SOCK_DGRAM as u32, 0, 7),
+        // TCP and UDP: other protocols are rarely walked kernel code, and some are loaded on demand.
+        /* 9 */
+        load(protocol),
+        /* 10 */ jump(BPF_JEQ, 0, 4, 0),
+        /* 11 */ jump(BPF_JEQ, libc::IPPROTO_TCP as u32, 3, 0),
+        /* 12 */ jump(BPF_JEQ, libc::IPPROTO_UDP as u32, 2, 5),
+        // A route socket is raw by name only: libraries list addresses with it.
+        /* 13 */ load(protocol),
+        /* 14 */ jump(BPF_JEQ, route, 0, 1),
+        /* 15 */ give(ALLOW),
+        /* 16 */ give(EPERM),
+        /* 17 */ give(EAFNOSUPPORT),
+        /* 18 */ give(EPROTONOSUPPORT),
+    ]
 }
 
 fn statement(code: u32, k: u32) -> sock_filter {
@@ -183,16 +233,16 @@ const PERMITTED: &[c_long] = &[
     libc::SYS_connect, libc::SYS_copy_file_range, libc::SYS_dup, libc::SYS_dup3, libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_execve,
     libc::SYS_execveat, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_faccessat, libc::SYS_faccessat2,
-    libc::SYS_fadvise64, libc::SYS_fallocate, libc::SYS_fchdir, libc::SYS_fchmod, libc::SYS_fchmodat,
-    libc::SYS_fchmodat2, libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_fcntl, libc::SYS_fdatasync,
+    libc::SYS_fallocate, libc::SYS_fchdir, libc::SYS_fchmod, libc::SYS_fchmodat,
+    libc::SYS_fchmodat2, libc::SYS_fchown, libc::SYS_fchownat, 
     libc::SYS_fgetxattr, libc::SYS_flistxattr, libc::SYS_flock, libc::SYS_fremovexattr, libc::SYS_fsetxattr,
-    libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_fsync, libc::SYS_ftruncate, libc::SYS_futex, libc::SYS_futex_waitv,
+    libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_ftruncate, libc::SYS_futex, libc::SYS_futex_waitv,
     libc::SYS_get_mempolicy, libc::SYS_get_robust_list, libc::SYS_getcpu, libc::SYS_getcwd, libc::SYS_getdents64,
     libc::SYS_getegid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getgroups, libc::SYS_getitimer,
     libc::SYS_getpeername, libc::SYS_getpgid, libc::SYS_getpid, libc::SYS_getppid, libc::SYS_getpriority,
     libc::SYS_getrandom, libc::SYS_getresgid, libc::SYS_getresuid, libc::SYS_getrlimit, libc::SYS_getrusage,
     libc::SYS_getsid, libc::SYS_getsockname, libc::SYS_getsockopt, libc::SYS_gettid, libc::SYS_gettimeofday,
-    libc::SYS_getuid, libc::SYS_getxattr, libc::SYS_inotify_add_watch, libc::SYS_inotify_init1,
+    libc::SYS_getuid, libc::SYS_getxattr, libc::SYS_inotify_init1,
     libc::SYS_inotify_rm_watch, libc::SYS_ioprio_get, libc::SYS_ioprio_set, libc::SYS_kill,
     libc::SYS_landlock_add_rule, libc::SYS_landlock_create_ruleset, libc::SYS_landlock_restrict_self,
     libc::SYS_lgetxattr, libc::SYS_linkat, libc::SYS_listen, libc::SYS_listxattr, libc::SYS_llistxattr,
@@ -200,11 +250,11 @@ const PERMITTED: &[c_long] = &[
     libc::SYS_memfd_create, libc::SYS_mincore, libc::SYS_mkdirat, libc::SYS_mknodat, libc::SYS_mlock,
     libc::SYS_mlock2, libc::SYS_mlockall, libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_mq_getsetattr,
     libc::SYS_mq_notify, libc::SYS_mq_open, libc::SYS_mq_timedreceive, libc::SYS_mq_timedsend, libc::SYS_mq_unlink,
-    libc::SYS_mremap, libc::SYS_msgctl, libc::SYS_msgget, libc::SYS_msgrcv, libc::SYS_msgsnd, libc::SYS_msync,
+    libc::SYS_mremap, libc::SYS_msgctl, libc::SYS_msgget, libc::SYS_msgrcv, libc::SYS_msgsnd,
     libc::SYS_munlock, libc::SYS_munlockall, libc::SYS_munmap, libc::SYS_nanosleep, libc::SYS_newfstatat,
     libc::SYS_openat, libc::SYS_openat2, libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal, libc::SYS_pipe2,
     libc::SYS_pkey_alloc, libc::SYS_pkey_free, libc::SYS_pkey_mprotect, libc::SYS_ppoll, libc::SYS_prctl,
-    libc::SYS_pread64, libc::SYS_preadv, libc::SYS_preadv2, libc::SYS_prlimit64, libc::SYS_pselect6,
+    libc::SYS_pread64, libc::SYS_preadv, libc::SYS_prlimit64, libc::SYS_pselect6,
     libc::SYS_pwrite64, libc::SYS_pwritev, libc::SYS_pwritev2, libc::SYS_read, libc::SYS_readahead,
     libc::SYS_readlinkat, libc::SYS_readv, libc::SYS_recvfrom, libc::SYS_recvmmsg, libc::SYS_recvmsg,
     libc::SYS_remap_file_pages, libc::SYS_removexattr, libc::SYS_renameat, libc::SYS_renameat2,
@@ -221,7 +271,7 @@ const PERMITTED: &[c_long] = &[
     libc::SYS_setreuid, libc::SYS_setrlimit, libc::SYS_setsid, libc::SYS_setsockopt, libc::SYS_setuid,
     libc::SYS_setxattr, libc::SYS_shmat, libc::SYS_shmctl, libc::SYS_shmdt, libc::SYS_shmget, libc::SYS_shutdown,
     libc::SYS_sigaltstack, libc::SYS_signalfd4, libc::SYS_splice, libc::SYS_statfs, libc::SYS_statx,
-    libc::SYS_symlinkat, libc::SYS_sync, libc::SYS_sync_file_range, libc::SYS_syncfs, libc::SYS_sysinfo,
+    libc::SYS_symlinkat, libc::SYS_sync_file_range, libc::SYS_sysinfo,
     libc::SYS_tee, libc::SYS_tgkill, libc::SYS_timer_create, libc::SYS_timer_delete, libc::SYS_timer_getoverrun,
     libc::SYS_timer_gettime, libc::SYS_timer_settime, libc::SYS_timerfd_create, libc::SYS_timerfd_gettime,
     libc::SYS_timerfd_settime, libc::SYS_times, libc::SYS_tkill, libc::SYS_truncate, libc::SYS_umask, libc::SYS_uname,
@@ -244,13 +294,16 @@ const PERMITTED_ARCHITECTURE: &[c_long] = &[
 #[cfg(target_arch = "aarch64")]
 const PERMITTED_ARCHITECTURE: &[c_long] = &[];
 
+/// They would make the host's disk flush what is not the function's, again and again; nothing of a function outlives it.
+const DONE_UNASKED: &[c_long] = &[libc::SYS_fdatasync, libc::SYS_fsync, libc::SYS_sync, libc::SYS_syncfs];
+
 /// Known, and never a function's business: they answer `EPERM` so that a program says what it was refused.
 #[rustfmt::skip]
 const REFUSED: &[c_long] = &[
     libc::SYS_acct, libc::SYS_add_key, libc::SYS_adjtimex, libc::SYS_bpf, libc::SYS_capset, libc::SYS_chroot,
     libc::SYS_clock_adjtime, libc::SYS_clock_settime, libc::SYS_delete_module, libc::SYS_fanotify_init,
     libc::SYS_finit_module, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fsopen, libc::SYS_fspick,
-    libc::SYS_init_module, libc::SYS_kcmp, libc::SYS_kexec_load, libc::SYS_keyctl, libc::SYS_mount,
+    libc::SYS_init_module, libc::SYS_inotify_add_watch, libc::SYS_kcmp, libc::SYS_kexec_load, libc::SYS_keyctl, libc::SYS_mount,
     libc::SYS_mount_setattr, libc::SYS_move_mount, libc::SYS_name_to_handle_at, libc::SYS_nfsservctl,
     libc::SYS_open_by_handle_at, libc::SYS_open_tree, libc::SYS_perf_event_open, libc::SYS_pidfd_getfd,
     libc::SYS_pivot_root, libc::SYS_process_madvise, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev,
@@ -264,7 +317,7 @@ mod tests {
     use super::*;
 
     /// Runs the filter as the kernel would.
-    fn run(code: &[sock_filter], architecture: u32, number: u32, arguments: [u32; 3]) -> u32 {
+    fn run(code: &[sock_filter], architecture: u32, number: u32, arguments: [u32; 6]) -> u32 {
         let (mut at, mut accumulator) = (0usize, 0u32);
         for _ in 0..4096 {
             let instruction = &code[at];
@@ -306,7 +359,7 @@ mod tests {
                 Some(_) => continue,
                 None => ENOSYS,
             };
-            assert_eq!(run(&code, ARCHITECTURE, candidate, [0; 3]), expected, "{candidate}");
+            assert_eq!(run(&code, ARCHITECTURE, candidate, [0; 6]), expected, "{candidate}");
         }
     }
 
@@ -321,7 +374,8 @@ mod tests {
     #[test]
     fn arguments_decide_where_they_must() {
         let code = program();
-        let check = |call: c_long, arguments: [u32; 3], expected: u32| {
+        let check = |call: c_long, first: [u32; 3], expected: u32| {
+            let arguments = [first[0], first[1], first[2], 0, 0, 0];
             assert_eq!(run(&code, ARCHITECTURE, number(call), arguments), expected, "{call} {arguments:?}");
         };
         check(libc::SYS_clone, [libc::SIGCHLD as u32, 0, 0], ALLOW);
@@ -334,6 +388,30 @@ mod tests {
         check(libc::SYS_socket, [libc::AF_VSOCK as u32, libc::SOCK_STREAM as u32, 0], EAFNOSUPPORT);
         check(libc::SYS_socket, [libc::AF_NETLINK as u32, libc::SOCK_RAW as u32, libc::NETLINK_ROUTE as u32], ALLOW);
         check(libc::SYS_socket, [libc::AF_NETLINK as u32, libc::SOCK_RAW as u32, libc::NETLINK_AUDIT as u32], EPERM);
+        check(libc::SYS_socket, [libc::AF_INET as u32, libc::SOCK_DGRAM as u32, libc::IPPROTO_UDP as u32], ALLOW);
+        check(libc::SYS_socket, [libc::AF_INET6 as u32, libc::SOCK_STREAM as u32, libc::IPPROTO_TCP as u32], ALLOW);
+        check(
+            libc::SYS_socket,
+            [libc::AF_INET as u32, libc::SOCK_DGRAM as u32, libc::IPPROTO_ICMP as u32],
+            EPROTONOSUPPORT,
+        );
+        check(
+            libc::SYS_socket,
+            [libc::AF_INET as u32, libc::SOCK_STREAM as u32, libc::IPPROTO_SCTP as u32],
+            EPROTONOSUPPORT,
+        );
+        check(libc::SYS_socket, [libc::AF_INET as u32, libc::SOCK_SEQPACKET as u32, 0], EPERM);
+        check(libc::SYS_socket, [libc::AF_UNIX as u32, libc::SOCK_SEQPACKET as u32, 0], ALLOW);
+        check(libc::SYS_socket, [libc::AF_ALG as u32, libc::SOCK_SEQPACKET as u32, 0], EAFNOSUPPORT);
+        check(libc::SYS_fcntl, [3, libc::F_NOTIFY as u32, 1], EPERM);
+        check(libc::SYS_fcntl, [3, libc::F_GETFL as u32, 0], ALLOW);
+        check(libc::SYS_msync, [0, 4096, libc::MS_SYNC as u32], DONE);
+        check(libc::SYS_msync, [0, 4096, libc::MS_ASYNC as u32], ALLOW);
+        let run6 = |call: c_long, arguments| run(&code, ARCHITECTURE, number(call), arguments);
+        assert_eq!(run6(libc::SYS_fadvise64, [3, 0, 0, libc::POSIX_FADV_DONTNEED as u32, 0, 0]), DONE);
+        assert_eq!(run6(libc::SYS_fadvise64, [3, 0, 0, libc::POSIX_FADV_SEQUENTIAL as u32, 0, 0]), ALLOW);
+        assert_eq!(run6(libc::SYS_preadv2, [3, 0, 1, 0, 0, libc::RWF_NOWAIT as u32]), EOPNOTSUPP);
+        assert_eq!(run6(libc::SYS_preadv2, [3, 0, 1, 0, 0, 0]), ALLOW);
         check(libc::SYS_ioctl, [0, libc::TIOCSTI as u32, 0], EPERM);
         check(libc::SYS_ioctl, [0, libc::TCGETS as u32, 0], ALLOW);
         check(libc::SYS_personality, [u32::MAX, 0, 0], ALLOW);
@@ -343,7 +421,7 @@ mod tests {
     #[test]
     fn another_instruction_set_is_killed_and_x32_unknown() {
         let code = program();
-        assert_eq!(run(&code, 0x4000_0003, 1, [0; 3]), KILL);
-        assert_eq!(run(&code, ARCHITECTURE, 0x4000_0001, [0; 3]), ENOSYS);
+        assert_eq!(run(&code, 0x4000_0003, 1, [0; 6]), KILL);
+        assert_eq!(run(&code, ARCHITECTURE, 0x4000_0001, [0; 6]), ENOSYS);
     }
 }

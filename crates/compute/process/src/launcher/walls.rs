@@ -201,9 +201,22 @@ fn verify_root(pid: i32) -> io::Result<Found> {
     Ok(Found::there("read-only root", String::new()))
 }
 
-/// The files of `/proc` that are covered by the null device.
-pub(crate) const MASKED: [&str; 7] =
-    ["kcore", "keys", "key-users", "timer_list", "sysrq-trigger", "kallsyms", "modules"];
+/// The files of `/proc` that are covered by the null device: keys and addresses of the kernel, and counters so fine that
+/// they tell what others do at this moment.
+pub(crate) const MASKED: [&str; 12] = [
+    "kcore",
+    "keys",
+    "key-users",
+    "timer_list",
+    "sysrq-trigger",
+    "kallsyms",
+    "modules",
+    "interrupts",
+    "softirqs",
+    "schedstat",
+    "sched_debug",
+    "latency_stats",
+];
 
 fn masks(point: &str) -> bool {
     point.strip_prefix("/proc/").is_some_and(|file| MASKED.contains(&file))

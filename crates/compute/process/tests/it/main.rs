@@ -16,4 +16,5 @@ mod failures;
 mod harness;
 mod node;
 mod python;
+mod restart;
 mod walls;
