@@ -65,6 +65,11 @@ pub trait Environment: Send + 'static {
     /// Its memory when last measured, in bytes: what a memory budget counts.
     fn memory_bytes(&self) -> u64;
 
+    /// Whether its processes are frozen now; none when the host does not know.
+    fn is_frozen(&self) -> Option<bool> {
+        None
+    }
+
     /// Runs one invocation to its end. The future is not to be dropped before: an environment whose invocation was given
     /// up is not alive any more. All output that the function wrote before it answered has reached the sink when this
     /// resolves.

@@ -1,11 +1,11 @@
-//! What becomes of environments: started, freed, frozen, expired, retired, stopped.
+//! What becomes of environments: started, freed, retired, lost, stopped.
 
 use std::sync::Arc;
 
 use base_env::Moment;
 use compute_api::{ColdReason, Start};
 
-use super::{Action, Actions, Core, EnvironmentId, State, VersionId, VersionKey};
+use super::{Action, Actions, Core, EnvironmentId, Freed, Made, State, VersionId, VersionKey};
 
 impl<S, E, W> Core<S, E, W> {
     /// A start succeeded. The oldest waiter gets the environment; without one it is idle.
@@ -14,110 +14,155 @@ impl<S, E, W> Core<S, E, W> {
         now: Moment,
         id: EnvironmentId<S, E, W>,
         handle: E,
+        made: Made,
         actions: &mut Actions<S, E, W>,
     ) {
         self.release_start_slot(id);
-        let Some(environment) = self.environments.get_mut(id) else { return };
-        environment.start_cost = now.since(environment.begun);
+        let Some(environment) = self.environments.get_mut(id).filter(|entry| entry.state == State::Starting) else {
+            return;
+        };
+        let cost = now.since(environment.begun);
+        environment.start_cost = cost;
+        environment.made = Some(made);
         environment.handle = Some(handle);
-        let version = environment.version;
-        if let Some(version) = self.versions.get_mut(version) {
-            version.starting -= 1;
-        }
+        let (version, provisioned) = (environment.version, environment.provisioned);
         self.counters.started += 1;
+        self.measured(id, made.memory_bytes);
+        if let Some(version) = self.versions.get_mut(version) {
+            version.past.started_in(cost);
+            match version.provision.as_mut().filter(|_| provisioned) {
+                Some(provision) => provision.started(),
+                None => version.starting -= 1,
+            }
+        }
+        let charge = self.running_charge(id);
+        self.transition(now, id, State::Busy, charge);
         self.place(now, id, version, true, actions);
+        self.make_room(now, actions);
         self.begin_starts(now, actions);
+        self.tidy(now, version, actions);
     }
 
-    /// A start failed. Gives back the waiter who is to be told, if one still waits.
+    /// A start failed, for the reason that `why` tells. Gives back the waiter who is to be told, if one still waits.
     pub(crate) fn start_failed(
         &mut self,
         now: Moment,
         id: EnvironmentId<S, E, W>,
+        why: impl FnOnce() -> String,
         actions: &mut Actions<S, E, W>,
     ) -> Option<W> {
         self.release_start_slot(id);
-        let environment = self.environments.remove(id)?;
-        let memory = u64::from(environment.memory_mib);
-        self.memory_held -= memory;
-        self.memory_promised -= memory;
+        let environment = self.environments.get(id).filter(|entry| entry.state == State::Starting)?;
+        let (version, provisioned) = (environment.version, environment.provisioned);
+        self.transition(now, id, State::Stopping, 0);
+        self.environments.remove(id);
         self.counters.start_failures += 1;
-        let version = self.versions.get_mut(environment.version)?;
-        version.starting -= 1;
-        version.environments -= 1;
-        let function = version.function;
-        let waiter = self.take_waiter(environment.version).map(|waiting| waiting.place);
-        if waiter.is_some() {
-            self.count_out(function);
-        }
+        let entry = self.versions.get_mut(version)?;
+        entry.environments -= 1;
+        entry.living -= 1;
+        entry.past.gone = Some(ColdReason::Ended);
+        let waiter = if provisioned {
+            if let Some(provision) = entry.provision.as_mut() {
+                provision.starting -= 1;
+            }
+            self.provision_failed(now, version, why(), actions);
+            None
+        } else {
+            entry.starting -= 1;
+            let waiter = self.take_waiter(version).map(|waiting| waiting.place);
+            if waiter.is_some() {
+                self.count_out(now, version);
+            }
+            waiter
+        };
         self.begin_starts(now, actions);
-        self.forget_version(environment.version);
+        self.tidy(now, version, actions);
         waiter
     }
 
-    /// An invocation is over. `reusable` is false when the environment failed, timed out, or cannot be trusted.
+    /// A caller was answered; the environment's extensions are still at work on the invocation.
+    pub(crate) fn settling(&mut self, id: EnvironmentId<S, E, W>) {
+        if let Some(environment) = self.environments.get_mut(id) {
+            environment.settling = true;
+        }
+    }
+
+    /// An environment is given back. Its invocation, if it ran one, is over.
     pub(crate) fn finished(
         &mut self,
         now: Moment,
         id: EnvironmentId<S, E, W>,
         handle: E,
-        reusable: bool,
+        freed: Freed,
         actions: &mut Actions<S, E, W>,
     ) {
         let Some(environment) = self.environments.get_mut(id).filter(|entry| entry.state == State::Busy) else {
             return;
         };
         environment.handle = Some(handle);
+        environment.settling = false;
         let version = environment.version;
-        let Some(entry) = self.versions.get(version) else { return };
-        let (function, retired) = (entry.function, entry.retired);
-        self.count_out(function);
-        if !reusable {
-            self.gone(id, ColdReason::Ended);
+        if let Some(usage) = freed.usage {
+            let peak = usage.peak_bytes.max(freed.memory_bytes);
+            environment.peak = environment.peak.max(peak);
+            environment.ran += usage.ran;
+            environment.cpu += usage.cpu;
+            if let Some(version) = self.versions.get_mut(version) {
+                version.past.peaked(peak);
+            }
         }
-        if !reusable || retired {
-            self.stop(now, id, actions);
-        } else {
+        self.measured(id, freed.memory_bytes);
+        self.expect(version);
+        self.count_out(now, version);
+        if freed.reusable {
             self.place(now, id, version, false, actions);
+        } else {
+            self.stop(now, id, Some(ColdReason::Ended), actions);
         }
+        self.make_room(now, actions);
+        self.tidy(now, version, actions);
     }
 
     /// A busy environment is gone together with its user.
     pub(crate) fn lost(&mut self, now: Moment, id: EnvironmentId<S, E, W>, actions: &mut Actions<S, E, W>) {
         let Some(environment) = self.environments.get(id).filter(|entry| entry.state == State::Busy) else { return };
-        if let Some(version) = self.versions.get(environment.version) {
-            let function = version.function;
-            self.count_out(function);
-        }
-        self.gone(id, ColdReason::Ended);
-        self.stop(now, id, actions);
+        let version = environment.version;
+        self.count_out(now, version);
+        self.stop(now, id, Some(ColdReason::Ended), actions);
         self.stopped(now, id, actions);
     }
 
     /// An environment's process ended by itself. A busy one is left to its user, who will see it.
     pub(crate) fn died(&mut self, now: Moment, id: EnvironmentId<S, E, W>, actions: &mut Actions<S, E, W>) {
-        if self.environments.get(id).is_some_and(|entry| entry.state == State::Idle) {
-            self.gone(id, ColdReason::Ended);
-            self.stop(now, id, actions);
+        let Some(environment) = self.environments.get(id).filter(|entry| entry.state == State::Idle) else { return };
+        let (version, unused) = (environment.version, environment.provisioned && environment.uses == 0);
+        let lived = now.since(environment.begun);
+        self.stop(now, id, Some(ColdReason::Ended), actions);
+        if unused {
+            // It would end again: not at once.
+            self.provision_failed(now, version, format!("an environment ended {lived:?} after its start"), actions);
         }
+        self.tidy(now, version, actions);
     }
 
     /// A stopping environment is gone: its memory is free.
     pub(crate) fn stopped(&mut self, now: Moment, id: EnvironmentId<S, E, W>, actions: &mut Actions<S, E, W>) {
-        if self.environments.get(id).is_none_or(|environment| environment.state != State::Stopping) {
+        let Some(environment) = self.environments.get(id).filter(|entry| entry.state == State::Stopping) else {
             return;
-        }
-        let Some(environment) = self.environments.remove(id) else { return };
-        self.memory_held -= u64::from(environment.memory_mib);
-        if let Some(version) = self.versions.get_mut(environment.version) {
+        };
+        let version = environment.version;
+        self.measured(id, 0);
+        self.transition(now, id, State::Stopping, 0);
+        self.environments.remove(id);
+        if let Some(version) = self.versions.get_mut(version) {
             version.environments -= 1;
         }
         self.begin_starts(now, actions);
-        self.forget_version(environment.version);
+        self.tidy(now, version, actions);
     }
 
     /// A function version's environments are not to be used any more: idle ones stop now, busy ones when they finish. Who
-    /// was admitted before still gets a fresh environment of that version.
+    /// was admitted before still gets a fresh environment of that version. Its provisioned concurrency ends.
     pub(crate) fn retire(&mut self, now: Moment, key: &VersionKey, actions: &mut Actions<S, E, W>) {
         if let Some(&id) = self.version_by_key.get(key) {
             self.retire_version(now, id, actions);
@@ -148,123 +193,96 @@ impl<S, E, W> Core<S, E, W> {
         let Some(version) = self.versions.get_mut(id) else { return };
         version.retired = true;
         for environment in version.idle.clone() {
-            self.stop(now, environment, actions);
+            self.stop(now, environment, None, actions);
         }
+        self.provision(now, id, 0, actions);
     }
 
     /// No new invocations; idle environments stop, busy ones when they finish.
     pub(crate) fn shut_down(&mut self, now: Moment, actions: &mut Actions<S, E, W>) {
         self.shutting_down = true;
-        let idle: Vec<_> = self.versions.iter().flat_map(|(_, version)| version.idle.iter().copied()).collect();
-        for environment in idle {
-            self.stop(now, environment, actions);
-        }
-    }
-
-    /// Does what is due by time and says when to come again; `None`: not before an [`Action::Tick`].
-    pub(crate) fn tick(&mut self, now: Moment, actions: &mut Actions<S, E, W>) -> Option<Moment> {
-        self.next_tick = None;
-        while self.start_slots.front().is_some_and(|&(_, lent)| lent <= now) {
-            self.start_slots.pop_front();
-        }
-        self.begin_starts(now, actions);
-        let mut next = self.start_slots.front().map(|&(_, lent)| lent);
-        let mut expired = Vec::new();
-        for (id, environment) in self.environments.iter().filter(|(_, entry)| entry.state == State::Idle) {
-            let expires = self.keep_alive.expires(&environment.idle_facts());
-            if expires <= now {
-                expired.push(id);
-            } else {
-                next = Some(next.map_or(expires, |next| next.min(expires)));
+        let all: Vec<_> = self.versions.iter().map(|(id, _)| id).collect();
+        for id in all {
+            let idle = self.versions.get(id).map(|version| version.idle.clone()).unwrap_or_default();
+            for environment in idle {
+                self.stop(now, environment, None, actions);
             }
+            self.provision(now, id, 0, actions);
         }
-        for id in expired {
-            self.counters.expired += 1;
-            self.gone(id, ColdReason::Expired);
-            self.stop(now, id, actions);
-        }
-        self.next_tick = next;
-        next
     }
 
-    /// A free environment goes to the oldest waiter of its version, else it is idle, else (retired, shutting down) it stops.
+    /// A free environment goes to the oldest waiter of its version; without one it rests.
     fn place(
         &mut self,
         now: Moment,
         id: EnvironmentId<S, E, W>,
         version: VersionId<S, E, W>,
-        cold: bool,
+        fresh: bool,
         actions: &mut Actions<S, E, W>,
     ) {
-        let waiter = self.take_waiter(version);
+        let retired = self.versions.get(version).is_some_and(|version| version.retired);
+        // A used environment of a retired version serves nobody; a fresh one was started for somebody.
+        let waiter = if retired && !fresh { None } else { self.take_waiter(version) };
+        let Some(waiter) = waiter else { return self.rest(now, id, version, actions) };
+        let start = if fresh { Start::Cold(waiter.reason) } else { Start::Warm };
+        let charge = self.running_charge(id);
+        self.transition(now, id, State::Busy, charge);
         let Some(environment) = self.environments.get_mut(id) else { return };
-        environment.since = now;
-        if let Some(waiting) = waiter {
-            environment.state = State::Busy;
-            environment.uses += 1;
-            if cold {
-                self.counters.cold += 1;
-            } else {
-                self.counters.warm += 1;
-            }
-            let start = if cold { Start::Cold(waiting.reason) } else { Start::Warm };
-            if let Some(handle) = environment.handle.take() {
-                actions.push(Action::Grant { waiter: waiting.place, environment: id, handle, start });
-            }
-            self.drop_surplus(version);
-            return;
+        environment.uses += 1;
+        if let Some(handle) = environment.handle.take() {
+            actions.push(Action::Grant { waiter: waiter.place, environment: id, handle, start });
         }
-        environment.state = State::Idle;
-        let expires = self.keep_alive.expires(&environment.idle_facts());
-        self.memory_idle += u64::from(environment.memory_mib);
-        let Some(entry) = self.versions.get_mut(version) else { return };
-        entry.idle.push_back(id);
-        if entry.retired || self.shutting_down || expires <= now {
-            self.stop(now, id, actions);
-        } else {
-            self.due(expires, actions);
-        }
+        self.count_start(version, start);
+        self.drop_surplus(version);
     }
 
-    /// An idle or busy environment begins to stop.
-    pub(super) fn stop(&mut self, now: Moment, id: EnvironmentId<S, E, W>, actions: &mut Actions<S, E, W>) {
+    /// An idle or busy environment begins to stop. `why` is what the version's next caller is told.
+    pub(super) fn stop(
+        &mut self,
+        now: Moment,
+        id: EnvironmentId<S, E, W>,
+        why: Option<ColdReason>,
+        actions: &mut Actions<S, E, W>,
+    ) {
         let Some(environment) = self.environments.get_mut(id) else { return };
-        let memory = u64::from(environment.memory_mib);
-        match environment.state {
-            State::Idle => {
-                self.memory_idle -= memory;
-                if let Some(version) = self.versions.get_mut(environment.version) {
-                    version.idle.retain(|&other| other != id);
+        let (provisioned, aged) = (environment.provisioned, environment.aged);
+        if matches!(environment.state, State::Starting | State::Stopping) {
+            return;
+        }
+        let handle = environment.handle.take();
+        let (idle, charge) = (environment.state == State::Idle, environment.charge);
+        if let Some(version) = self.versions.get_mut(environment.version) {
+            version.living -= 1;
+            version.past.gone = why.or(version.past.gone);
+            if idle {
+                let list = if provisioned { &mut version.ready } else { &mut version.idle };
+                // The one that was idle longest, nearly always.
+                if let Some(at) = list.iter().position(|&other| other == id) {
+                    list.remove(at);
                 }
             }
-            State::Busy => {}
-            State::Starting | State::Stopping => return,
+            if let Some(provision) = version.provision.as_mut().filter(|_| provisioned) {
+                provision.ready -= 1;
+                provision.aged -= usize::from(aged);
+            }
         }
-        environment.state = State::Stopping;
-        environment.since = now;
-        self.memory_promised -= memory;
-        if let Some(handle) = environment.handle.take() {
+        self.transition(now, id, State::Stopping, charge);
+        if let Some(handle) = handle {
             actions.push(Action::Stop { environment: id, handle });
         }
     }
 
-    /// Remembers why an environment goes, for the version's next caller.
-    pub(super) fn gone(&mut self, id: EnvironmentId<S, E, W>, reason: ColdReason) {
-        let version = self.environments.get(id).map(|environment| environment.version);
-        if let Some(version) = version.and_then(|id| self.versions.get_mut(id)) {
-            version.gone = Some(reason);
+    /// After anything that happened to a version's environments: replaces provisioned ones, and forgets what is not used.
+    pub(super) fn tidy(&mut self, now: Moment, id: VersionId<S, E, W>, actions: &mut Actions<S, E, W>) {
+        let Some(version) = self.versions.get_mut(id) else { return };
+        if let Some(provision) = &version.provision {
+            if provision.is_over() {
+                version.provision = None;
+            } else {
+                self.replenish(now, id, actions);
+                return;
+            }
         }
-    }
-
-    fn release_start_slot(&mut self, id: EnvironmentId<S, E, W>) {
-        self.start_slots.retain(|&(holder, _)| holder != id);
-    }
-
-    /// Makes sure that `tick` is called at `due` at the latest.
-    pub(super) fn due(&mut self, due: Moment, actions: &mut Actions<S, E, W>) {
-        if self.next_tick.is_none_or(|next| due < next) {
-            self.next_tick = Some(due);
-            actions.push(Action::Tick);
-        }
+        self.forget_version(id);
     }
 }

@@ -4,33 +4,54 @@
 //! what an environment is started from, `E` a handle of a started one, `W` the place where a waiting caller listens.
 //!
 //! An environment's life: `Starting → Idle ⇄ Busy → Stopping`, then it is gone. An environment whose start is decided but
-//! not begun is only a number (`Version::queued`).
+//! not begun is only a number (`Version::queued`, `Provision::queued`).
+//!
+//! Map: `admission` who may run now; `concurrency` AWS's limits; `memory` what environments count with, and who goes when
+//! it is short; `starts` in which order starts begin; `lifecycle` what becomes of environments; `idle` expiry; `provision`
+//! environments kept ready; `past` what is remembered of versions; `snapshot` what is shown.
 //!
 //! Invariants (checked after every step of the property test by `Core::check`):
 //! - an account's invocations never exceed its limit, a function's never its reservation at the time of admission;
-//! - promised memory never exceeds the budget, and an environment is begun only when what is really held leaves room;
+//! - promised memory exceeds the ceiling only by what running environments grew beyond what was expected of them (or by
+//!   what the host lost meanwhile), and then nothing that could be evicted is left;
 //! - per version, there are at most as many waiters as environments queued or starting: nobody waits for nothing;
 //! - an idle environment and a waiter of the same version never exist together;
+//! - a provisioned environment is stopped only when it ended, was replaced, or is wanted no more;
 //! - a version, function or pool that nothing refers to any more is forgotten.
 
 mod admission;
+mod concurrency;
+mod idle;
 mod lifecycle;
+mod memory;
+mod past;
+mod provision;
 mod snapshot;
+mod starts;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use base_env::Moment;
 use base_types::{AccountId, Region};
-use compute_api::{ColdReason, Start};
-pub use snapshot::{Counters, EnvironmentState, EnvironmentView, Snapshot};
+use compute_api::{ColdReason, IsolationLevel, Origin, Start};
+pub use concurrency::Concurrency;
+use concurrency::Pace;
+use idle::Timer;
+use memory::Memory;
+use past::{Past, Remembered};
+use provision::Provision;
+pub use provision::Provisioned;
+pub use snapshot::{Counters, EnvironmentState, EnvironmentView, Snapshot, VersionView};
 
 use crate::{
-    keep_alive::{IdleFacts, KeepAlive},
+    keep_alive::{KeepAlive, Worth},
     limits::{Limits, Throttle},
     slots::{Id, Slots},
 };
@@ -61,9 +82,16 @@ pub struct FunctionVersion<S> {
     pub spec: S,
 }
 
+impl<S> FunctionVersion<S> {
+    fn configured_bytes(&self) -> u64 {
+        u64::from(self.memory_mib) << 20
+    }
+}
+
 pub(crate) type EnvironmentId<S, E, W> = Id<Environment<S, E, W>>;
 type VersionId<S, E, W> = Id<Version<S, E, W>>;
 type FunctionId<S, E, W> = Id<Function<S, E, W>>;
+type PoolId = Id<Pool>;
 type PoolKey = (AccountId, Region);
 
 /// Names a waiting caller, so that it can be withdrawn.
@@ -96,7 +124,7 @@ pub(crate) enum Admission<S, E, W> {
 /// What the caller must do after a step.
 pub(crate) enum Action<S, E, W> {
     /// Begin to start an environment; report by `started` or `start_failed`.
-    Start { environment: EnvironmentId<S, E, W>, version: Arc<FunctionVersion<S>> },
+    Start { environment: EnvironmentId<S, E, W>, version: Arc<FunctionVersion<S>>, provisioned: bool },
     /// Hand a busy environment to a waiter.
     Grant { waiter: W, environment: EnvironmentId<S, E, W>, handle: E, start: Start },
     /// Stop an environment; report by `stopped`.
@@ -108,26 +136,65 @@ pub(crate) enum Action<S, E, W> {
 /// The actions of one step.
 pub(crate) type Actions<S, E, W> = Vec<Action<S, E, W>>;
 
+/// What was seen of an environment that has just been started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Made {
+    /// Its memory now; zero when the host cannot measure it.
+    pub(crate) memory_bytes: u64,
+    pub(crate) origin: Origin,
+    pub(crate) isolation: IsolationLevel,
+}
+
+/// What was seen of an environment that is given back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Freed {
+    /// False when it failed, timed out, or cannot be trusted.
+    pub(crate) reusable: bool,
+    /// Its memory now; zero when the host cannot measure it.
+    pub(crate) memory_bytes: u64,
+    /// What its invocation took; none when it was given back unused.
+    pub(crate) usage: Option<Usage>,
+}
+
+/// What an invocation took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// The environment's peak so far; zero when the host cannot measure it.
+    pub(crate) peak_bytes: u64,
+    /// How long it ran.
+    pub(crate) ran: Duration,
+    /// The processor time it took; zero when the host cannot measure it.
+    pub(crate) cpu: Duration,
+}
+
 /// The state machine.
 pub(crate) struct Core<S, E, W> {
     limits: Limits,
     keep_alive: KeepAlive,
-    pools: HashMap<PoolKey, Pool>,
+    pools: Slots<Pool>,
+    pool_by_key: HashMap<PoolKey, PoolId>,
     functions: Slots<Function<S, E, W>>,
     function_by_key: HashMap<Arc<str>, FunctionId<S, E, W>>,
     versions: Slots<Version<S, E, W>>,
     version_by_key: HashMap<VersionKey, VersionId<S, E, W>>,
+    /// The same by the address of the version's own `Arc`, which lives as long as the entry: what callers usually hold.
+    version_by_address: HashMap<usize, VersionId<S, E, W>, BuildHasherDefault<AddressHasher>>,
     environments: Slots<Environment<S, E, W>>,
-    /// Versions with queued starts, in turn: a burst of one function does not hold up the others.
-    turns: VecDeque<VersionId<S, E, W>>,
+    remembered: Remembered,
+    /// Functions with queued starts, in turn: a burst of one does not hold up the others.
+    turns: VecDeque<FunctionId<S, E, W>>,
+    /// Versions with queued provisioned starts, in turn.
+    provisioned_turns: VecDeque<VersionId<S, E, W>>,
+    /// Starts on demand since the last provisioned one.
+    streak: u32,
     /// Starts that count against `starts_concurrent`, oldest first, and when each stops counting.
     start_slots: VecDeque<(EnvironmentId<S, E, W>, Moment)>,
-    /// Promised: queued, starting, idle and busy environments.
-    memory_promised: u64,
-    /// In use: starting, idle, busy and stopping environments.
-    memory_held: u64,
-    /// The part of both that idle environments have: what eviction could free.
-    memory_idle: u64,
+    memory: Memory,
+    /// Versions by what their next victim is worth, at most: see `memory`.
+    victims: BTreeSet<(Worth, VersionId<S, E, W>)>,
+    /// The worth of the last victim.
+    clock: f64,
+    timers: BinaryHeap<Timer<S, E, W>>,
     waiters_total: usize,
     waiter_next: u64,
     in_flight: u64,
@@ -137,24 +204,40 @@ pub(crate) struct Core<S, E, W> {
 }
 
 /// The concurrency of one account in one region.
-struct Pool {
-    /// Invocations of functions without a reservation.
-    unreserved: u32,
+pub(crate) struct Pool {
+    key: PoolKey,
     /// All invocations.
     in_flight: u32,
+    /// Invocations of functions without a reservation, beyond what is set aside for provisioned concurrency.
+    excess: u32,
     /// The sum of all reservations.
     reserved: u64,
+    /// What is set aside for provisioned concurrency of functions without a reservation.
+    set_aside: u64,
+    pace: Pace,
     /// Functions that refer to this pool.
     functions: usize,
 }
 
-struct Function<S, E, W> {
+pub(crate) struct Function<S, E, W> {
     key: Arc<str>,
-    pool: PoolKey,
+    pool: PoolId,
     reserved: Option<u32>,
     in_flight: u32,
+    /// Invocations beyond what is set aside for provisioned concurrency.
+    excess: u32,
+    /// The sum of its versions' provisioned concurrency.
+    set_aside: u64,
     waiters: usize,
+    /// What its queued, starting and busy on-demand environments count with, in bytes.
+    running_bytes: u64,
+    /// New environments.
+    scaling: Pace,
+    /// Invocations, with a reservation.
+    pace: Pace,
     versions: Vec<VersionId<S, E, W>>,
+    /// Its versions with queued starts, in turn.
+    turns: VecDeque<VersionId<S, E, W>>,
 }
 
 /// A caller in the queue.
@@ -168,28 +251,59 @@ struct Waiting<W> {
 pub(crate) struct Version<S, E, W> {
     spec: Arc<FunctionVersion<S>>,
     function: FunctionId<S, E, W>,
-    /// The most recently used last.
+    /// Idle on-demand environments, the most recently used last.
     idle: VecDeque<EnvironmentId<S, E, W>>,
+    /// Idle provisioned ones, likewise.
+    ready: VecDeque<EnvironmentId<S, E, W>>,
     waiters: VecDeque<Waiting<W>>,
+    in_flight: u32,
+    /// Starts on demand: decided, begun.
     queued: usize,
     starting: usize,
     /// Environments in any state.
     environments: usize,
+    /// Those that are not stopping.
+    living: usize,
     in_turns: bool,
     retired: bool,
-    /// What became of its last environment.
-    gone: Option<ColdReason>,
+    provision: Option<Box<Provision>>,
+    past: Box<Past>,
+    /// What a running environment counts with, in bytes.
+    expected: u64,
+    /// Its key in `Core::victims`: not more than its worth.
+    indexed: Option<Worth>,
+    /// `Core::clock` when one of its environments became idle last.
+    clock: f64,
+    /// How long its environments are kept idle, and of how many observations that was made.
+    idle_time: Option<(Duration, u32)>,
+    warm: u64,
+    cold: u64,
+    throttled: u64,
 }
 
 pub(crate) struct Environment<S, E, W> {
     version: VersionId<S, E, W>,
     state: State,
+    provisioned: bool,
     handle: Option<E>,
-    memory_mib: u32,
+    /// What it counts with, in bytes.
+    charge: u64,
+    /// What it was seen to have, in bytes.
+    measured: u64,
+    peak: u64,
     since: Moment,
     begun: Moment,
-    start_cost: std::time::Duration,
+    start_cost: Duration,
+    made: Option<Made>,
     uses: u64,
+    ran: Duration,
+    cpu: Duration,
+    /// Its caller was answered; its extensions are at work.
+    settling: bool,
+    /// Provisioned, and old enough to be replaced.
+    aged: bool,
+    /// When it is looked at, if it is idle.
+    timer: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,34 +314,53 @@ enum State {
     Stopping,
 }
 
-impl<S, E, W> Environment<S, E, W> {
-    fn idle_facts(&self) -> IdleFacts {
-        IdleFacts {
-            idle_since: self.since,
-            begun: self.begun,
-            memory_mib: self.memory_mib,
-            uses: self.uses,
-            start_cost: self.start_cost,
+/// Addresses are even and well spread in their middle bits.
+#[derive(Default)]
+pub(crate) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0.rotate_left(8) ^ u64::from(byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        self.0 = (address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
 
 impl<S, E, W> Core<S, E, W> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            keep_alive: KeepAlive { idle_max: limits.idle_max, age_max: limits.age_max },
+            keep_alive: KeepAlive {
+                expiry: limits.expiry,
+                victims: limits.victims,
+                idle_max: limits.idle_max,
+                age_max: limits.age_max,
+            },
+            memory: Memory::new(limits.memory_budget_mib << 20),
+            remembered: Remembered::new(limits.versions_remembered),
             limits,
-            pools: HashMap::new(),
+            pools: Slots::new(),
+            pool_by_key: HashMap::new(),
             functions: Slots::new(),
             function_by_key: HashMap::new(),
             versions: Slots::new(),
             version_by_key: HashMap::new(),
+            version_by_address: HashMap::default(),
             environments: Slots::new(),
             turns: VecDeque::new(),
+            provisioned_turns: VecDeque::new(),
+            streak: 0,
             start_slots: VecDeque::new(),
-            memory_promised: 0,
-            memory_held: 0,
-            memory_idle: 0,
+            victims: BTreeSet::new(),
+            clock: 0.0,
+            timers: BinaryHeap::new(),
             waiters_total: 0,
             waiter_next: 0,
             in_flight: 0,
@@ -237,87 +370,118 @@ impl<S, E, W> Core<S, E, W> {
         }
     }
 
-    /// Sets or clears a function's reserved concurrency. Holds for the very next request.
-    pub(crate) fn set_reserved(
-        &mut self,
-        account: &AccountId,
-        region: &Region,
-        function: &Arc<str>,
-        reserved: Option<u32>,
-    ) {
-        if reserved.is_none() && !self.function_by_key.contains_key(function) {
-            return;
-        }
-        let id = self.function(function, account, region);
-        let Some(entry) = self.functions.get_mut(id) else { return };
-        let before = std::mem::replace(&mut entry.reserved, reserved);
-        if let Some(pool) = self.pools.get_mut(&entry.pool) {
-            pool.reserved = pool.reserved.saturating_sub(u64::from(before.unwrap_or(0)));
-            pool.reserved = pool.reserved.saturating_add(u64::from(reserved.unwrap_or(0)));
-            match (before, reserved) {
-                (None, Some(_)) => pool.unreserved = pool.unreserved.saturating_sub(entry.in_flight),
-                (Some(_), None) => pool.unreserved = pool.unreserved.saturating_add(entry.in_flight),
-                (None, None) | (Some(_), Some(_)) => {}
-            }
-        }
-        self.forget_function(id);
-    }
-
     /// Invocations admitted and not finished.
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    /// Whether there is any environment.
+    pub(crate) fn is_used(&self) -> bool {
+        self.memory.held() > 0
     }
 
     fn function(&mut self, key: &Arc<str>, account: &AccountId, region: &Region) -> FunctionId<S, E, W> {
         if let Some(&id) = self.function_by_key.get(key) {
             return id;
         }
-        let pool = (*account, region.clone());
-        let entry =
-            self.pools.entry(pool.clone()).or_insert(Pool { unreserved: 0, in_flight: 0, reserved: 0, functions: 0 });
-        entry.functions += 1;
-        let function =
-            Function { key: key.clone(), pool, reserved: None, in_flight: 0, waiters: 0, versions: Vec::new() };
-        let id = self.functions.insert(function);
+        let pool_key = (*account, region.clone());
+        let pool = match self.pool_by_key.get(&pool_key) {
+            Some(&pool) => pool,
+            None => {
+                let pool = self.pools.insert(Pool {
+                    key: pool_key.clone(),
+                    in_flight: 0,
+                    excess: 0,
+                    reserved: 0,
+                    set_aside: 0,
+                    pace: Pace::default(),
+                    functions: 0,
+                });
+                self.pool_by_key.insert(pool_key, pool);
+                pool
+            }
+        };
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.functions += 1;
+        }
+        let id = self.functions.insert(Function {
+            key: key.clone(),
+            pool,
+            reserved: None,
+            in_flight: 0,
+            excess: 0,
+            set_aside: 0,
+            waiters: 0,
+            running_bytes: 0,
+            scaling: Pace::default(),
+            pace: Pace::default(),
+            versions: Vec::new(),
+            turns: VecDeque::new(),
+        });
         self.function_by_key.insert(key.clone(), id);
         id
     }
 
     fn version(&mut self, spec: &Arc<FunctionVersion<S>>) -> VersionId<S, E, W> {
+        let address = Arc::as_ptr(spec).addr();
+        if let Some(&id) = self.version_by_address.get(&address) {
+            return id;
+        }
         if let Some(&id) = self.version_by_key.get(&spec.key) {
             return id;
         }
         let function = self.function(&spec.key.function, &spec.account, &spec.region);
+        let past = Box::new(self.past_of(function, &spec.key));
         let version = Version {
+            expected: past.expected_bytes(spec.configured_bytes()),
             spec: spec.clone(),
             function,
             idle: VecDeque::new(),
+            ready: VecDeque::new(),
             waiters: VecDeque::new(),
+            in_flight: 0,
             queued: 0,
             starting: 0,
             environments: 0,
+            living: 0,
             in_turns: false,
             retired: false,
-            gone: None,
+            provision: None,
+            past,
+            indexed: None,
+            clock: 0.0,
+            idle_time: None,
+            warm: 0,
+            cold: 0,
+            throttled: 0,
         };
         let id = self.versions.insert(version);
         self.version_by_key.insert(spec.key.clone(), id);
+        self.version_by_address.insert(address, id);
         if let Some(function) = self.functions.get_mut(function) {
             function.versions.push(id);
         }
         id
     }
 
-    /// Forgets a version that nothing refers to any more, and its function likewise.
+    /// Forgets a version that nothing refers to any more, except for its past, and its function likewise.
     fn forget_version(&mut self, id: VersionId<S, E, W>) {
         let Some(version) = self.versions.get(id) else { return };
-        if version.environments > 0 || version.queued > 0 || !version.waiters.is_empty() {
+        if version.environments > 0 || version.queued > 0 || version.provision.is_some() || !version.waiters.is_empty()
+        {
             return;
         }
         let Some(version) = self.versions.remove(id) else { return };
+        if let Some(worth) = version.indexed {
+            self.victims.remove(&(worth, id));
+        }
         self.version_by_key.remove(&version.spec.key);
+        self.version_by_address.remove(&Arc::as_ptr(&version.spec).addr());
         if let Some(function) = self.functions.get_mut(version.function) {
             function.versions.retain(|&other| other != id);
+        }
+        if !version.retired && version.past.is_worth_remembering() {
+            self.remembered.put(&version.spec.key, version.past);
         }
         self.forget_function(version.function);
     }
@@ -329,10 +493,11 @@ impl<S, E, W> Core<S, E, W> {
         }
         let Some(function) = self.functions.remove(id) else { return };
         self.function_by_key.remove(&function.key);
-        if let Some(pool) = self.pools.get_mut(&function.pool) {
+        if let Some(pool) = self.pools.get_mut(function.pool) {
             pool.functions -= 1;
             if pool.functions == 0 {
-                self.pools.remove(&function.pool);
+                self.pool_by_key.remove(&pool.key);
+                self.pools.remove(function.pool);
             }
         }
     }

@@ -310,10 +310,10 @@ async fn an_environment_that_exits_is_not_used_again() {
     scheduler.invoke(f.clone(), invocation("exit")).await.unwrap();
     assert_eq!(
         scheduler.invoke(f.clone(), invocation("exit later")).await.unwrap().start,
-        Start::Cold(ColdReason::First)
+        Start::Cold(ColdReason::Ended)
     );
     soon(|| host.0.living.load(Ordering::SeqCst) == 0).await;
-    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, Start::Cold(ColdReason::First));
+    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, Start::Cold(ColdReason::Ended));
 }
 
 #[tokio::test]

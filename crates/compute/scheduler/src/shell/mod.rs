@@ -1,22 +1,38 @@
 //! The scheduler as callers see it: performs what the core decides.
 //!
-//! One mutex guards the core; it is held for a decision, never across an await. A warm invocation takes it twice and
-//! allocates nothing here. Starts, stops and watches are tasks of their own.
+//! One mutex guards the core; it is held for a decision, never across an await. A warm invocation takes it twice,
+//! allocates nothing here and starts no task. Starts, stops, watches and settling are tasks of their own (`tasks`,
+//! `lease`).
 
-use std::{future::Future, sync::Arc, time::Duration};
+mod lease;
+mod tasks;
 
-use base_env::{Elapsed, Env};
-use base_types::{AccountId, Fault, FaultKind, Region};
-use compute_api::{
-    Completion, Environment, EnvironmentSpec, FunctionHost, InitializationType, Invocation, IsolationLevel,
-    IsolationReport, Origin, Start, StartError,
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
+
+use base_env::Env;
+use base_types::{AccountId, Region};
+use compute_api::{
+    Completion, Environment, EnvironmentSpec, FunctionHost, InitializationType, Invocation, IsolationLevel, Origin,
+    Start, StartError,
+};
+pub use lease::Lease;
 use parking_lot::Mutex;
+use tasks::{Starting, keep_time, start};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    core::{Action, Actions, Admission, Core, EnvironmentId, FunctionVersion, Snapshot, VersionKey, WaiterId},
-    limits::{Limits, Throttle},
+    core::{
+        Action, Actions, Admission, Concurrency, Core, EnvironmentId, FunctionVersion, Provisioned, Snapshot,
+        VersionKey, WaiterId,
+    },
+    limits::{Limits, MemoryProbe, Throttle},
     survive,
 };
 
@@ -91,9 +107,12 @@ struct Shared<H: FunctionHost, B: Blueprint> {
     env: Env,
     wait_max: Duration,
     budget_mib: u64,
+    probe: Option<MemoryProbe>,
     core: Mutex<State<H, B>>,
     /// The ticker's due time moved, or the scheduler is to end.
     ticker: Arc<Notify>,
+    /// Somebody waits for `progress`.
+    draining: AtomicBool,
     /// Something finished or was stopped: a drain looks again.
     progress: Notify,
 }
@@ -122,8 +141,10 @@ impl<H: FunctionHost, B: Blueprint> Scheduler<H, B> {
             env: env.clone(),
             wait_max: limits.wait_max,
             budget_mib: limits.memory_budget_mib,
+            probe: limits.memory_probe.clone(),
             core: Mutex::new(Core::new(limits)),
             ticker: Arc::new(Notify::new()),
+            draining: AtomicBool::new(false),
             progress: Notify::new(),
         });
         tokio::spawn(keep_time(Arc::downgrade(&shared), shared.ticker.clone(), env));
@@ -215,8 +236,33 @@ impl<H: FunctionHost, B: Blueprint> Scheduler<H, B> {
         Shared::step(&self.0, |core, now, todo| core.retire_function(now, function, |_| true, todo));
     }
 
+    /// Sets how many environments of a version are kept ready, started ahead with
+    /// [`InitializationType::ProvisionedConcurrency`]; zero ends it, and so does retiring the version. Nothing is kept
+    /// through a restart: set it again when the server starts, and for the new state of a version that was retired.
+    pub fn set_provisioned(&self, version: &Arc<FunctionVersion<B>>, wanted: u32) {
+        Shared::step(&self.0, |core, now, todo| core.set_provisioned(now, version, wanted, todo));
+    }
+
+    /// A version's provisioned concurrency; none when none is set.
+    #[must_use]
+    pub fn provisioned(&self, version: &VersionKey) -> Option<Provisioned> {
+        self.0.core.lock().provisioned(version)
+    }
+
+    /// Changes the limit of [`Limits::account_concurrency`]. It holds for the next call; what runs goes on.
+    pub fn set_account_concurrency(&self, limit: u32) {
+        self.0.core.lock().set_account_concurrency(limit);
+    }
+
+    /// An account's concurrency in a region: its limit, what is reserved and set aside, what is in use.
+    #[must_use]
+    pub fn concurrency(&self, account: &AccountId, region: &Region) -> Concurrency {
+        self.0.core.lock().concurrency(account, region)
+    }
+
     /// Sets or clears a function's reserved concurrency; zero refuses the very next call. `function` is its unqualified
-    /// ARN.
+    /// ARN. A reservation counts in the account's pool from here on, whether the function is used or not: set all of them
+    /// when the server starts.
     pub fn set_reserved(&self, account: &AccountId, region: &Region, function: &Arc<str>, reserved: Option<u32>) {
         self.0.core.lock().set_reserved(account, region, function, reserved);
     }
@@ -225,13 +271,15 @@ impl<H: FunctionHost, B: Blueprint> Scheduler<H, B> {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let now = self.0.env.monotonic();
-        self.0.core.lock().snapshot(now)
+        self.0.core.lock().snapshot(now, Environment::is_frozen)
     }
 
     /// Refuses new invocations, waits at most `limit` for those that run, then ends all environments and the host. `true`
     /// when every invocation came to its end.
     pub async fn shut_down(&self, limit: Duration) -> bool {
         let shared = &self.0;
+        // Before the core is locked: whoever leaves it after the first look below sees this.
+        shared.draining.store(true, Ordering::Relaxed);
         Shared::step(shared, |core, now, todo| core.shut_down(now, todo));
         let deadline = shared.env.monotonic() + limit;
         let done = loop {
@@ -264,8 +312,13 @@ impl<H: FunctionHost, B: Blueprint> Shared<H, B> {
     fn perform(shared: &Arc<Self>, todo: Todo<H, B>) {
         for action in todo {
             match action {
-                Action::Start { environment, version } => {
-                    tokio::spawn(start(Starting { shared: shared.clone(), id: Some(environment) }, version));
+                Action::Start { environment, version, provisioned } => {
+                    let cause = if provisioned {
+                        InitializationType::ProvisionedConcurrency
+                    } else {
+                        InitializationType::OnDemand
+                    };
+                    tokio::spawn(start(Starting { shared: shared.clone(), id: Some(environment) }, version, cause));
                 }
                 Action::Grant { waiter, environment, handle, start } => {
                     // Who gave up just now hands the lease back: dropping it frees the environment.
@@ -276,80 +329,18 @@ impl<H: FunctionHost, B: Blueprint> Shared<H, B> {
                     tokio::spawn(async move {
                         handle.stop().await;
                         Self::step(&shared, |core, now, todo| core.stopped(now, environment, todo));
-                        shared.progress.notify_waiters();
+                        shared.progressed();
                     });
                 }
                 Action::Tick => shared.ticker.notify_one(),
             }
         }
     }
-}
 
-/// A start under way: if its task ends without a report (a panic, the end of the runtime), the start failed.
-struct Starting<H: FunctionHost, B: Blueprint> {
-    shared: Arc<Shared<H, B>>,
-    id: Option<Id<H, B>>,
-}
-
-impl<H: FunctionHost, B: Blueprint> Drop for Starting<H, B> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take()
-            && let Some(waiter) = Shared::step(&self.shared, |core, now, todo| core.start_failed(now, id, todo))
-        {
-            let fault = Fault::new(FaultKind::Internal, "finish the start of an execution environment");
-            drop(waiter.0.send(Err(Refused::Start { error: StartError::Host(fault), spec: None })));
-        }
-    }
-}
-
-async fn start<H: FunctionHost, B: Blueprint>(mut starting: Starting<H, B>, version: Arc<FunctionVersion<B>>) {
-    let shared = starting.shared.clone();
-    let mut made_from = None;
-    let result = async {
-        let spec = Arc::new(version.spec.prepare(InitializationType::OnDemand).await?);
-        made_from = Some(spec.clone());
-        shared.host.start(spec).await
-    }
-    .await;
-    let Some(id) = starting.id.take() else { return };
-    match result {
-        Ok(environment) => {
-            let ended = environment.ended();
-            Shared::step(&shared, |core, now, todo| core.started(now, id, environment, todo));
-            let watched = Arc::downgrade(&shared);
-            drop((starting, shared));
-            ended.await;
-            if let Some(shared) = watched.upgrade() {
-                Shared::step(&shared, |core, now, todo| core.died(now, id, todo));
-            }
-        }
-        Err(error) => {
-            tracing::debug!(function = %version.key.function, version = %version.key.version, %error, "start failed");
-            if let Some(waiter) = Shared::step(&shared, |core, now, todo| core.start_failed(now, id, todo)) {
-                // Who gave up just now does not need to know.
-                drop(waiter.0.send(Err(Refused::Start { error, spec: made_from })));
-            }
-            shared.progress.notify_waiters();
-        }
-    }
-}
-
-/// Keeps the time limits of the core for as long as the scheduler is used; holds it only while it works.
-async fn keep_time<H: FunctionHost, B: Blueprint>(
-    scheduler: std::sync::Weak<Shared<H, B>>,
-    ticker: Arc<Notify>,
-    env: Env,
-) {
-    while let Some(shared) = scheduler.upgrade() {
-        let due = Shared::step(&shared, |core, now, todo| core.tick(now, todo));
-        drop(shared);
-        match due {
-            Some(due) => {
-                let pause = due.since(env.monotonic()).max(Duration::from_millis(1));
-                // Either way it is time to look again.
-                let (Ok(()) | Err(Elapsed)) = env.timeout(pause, ticker.notified()).await;
-            }
-            None => ticker.notified().await,
+    /// Something finished.
+    fn progressed(&self) {
+        if self.draining.load(Ordering::Relaxed) {
+            self.progress.notify_waiters();
         }
     }
 }
@@ -365,152 +356,7 @@ impl<H: FunctionHost, B: Blueprint> Drop for Waiting<'_, H, B> {
         if let Some(waiter) = self.waiter {
             // When it was no longer waiting, its lease lies in the listener that is dropped with it.
             Shared::step(self.shared, |core, now, todo| core.withdraw(now, waiter, todo));
-            self.shared.progress.notify_waiters();
+            self.shared.progressed();
         }
-    }
-}
-
-/// An environment for one invocation. Dropped unused it is free again.
-pub struct Lease<H: FunctionHost, B: Blueprint> {
-    shared: Arc<Shared<H, B>>,
-    id: Id<H, B>,
-    environment: Option<H::Environment>,
-    spec: Arc<EnvironmentSpec>,
-    origin: Origin,
-    isolation: IsolationLevel,
-    start: Start,
-    queued: Duration,
-    /// An invocation was begun and did not come to its end.
-    spoilt: bool,
-}
-
-impl<H: FunctionHost, B: Blueprint> Lease<H, B> {
-    fn new(shared: &Arc<Shared<H, B>>, id: Id<H, B>, environment: H::Environment, start: Start) -> Self {
-        let spec = environment.spec().clone();
-        let (shared, queued) = (shared.clone(), Duration::ZERO);
-        let (origin, isolation) = (environment.origin(), environment.isolation().level);
-        Self { shared, id, environment: Some(environment), spec, origin, isolation, start, queued, spoilt: false }
-    }
-
-    /// What the environment was made from.
-    #[must_use]
-    pub fn spec(&self) -> &Arc<EnvironmentSpec> {
-        &self.spec
-    }
-
-    /// Whether the caller waited for it to be made, and why.
-    #[must_use]
-    pub fn start(&self) -> Start {
-        self.start
-    }
-
-    /// How long the caller waited: from its admission until it had the environment.
-    #[must_use]
-    pub fn queued(&self) -> Duration {
-        self.queued
-    }
-
-    /// What the environment's process was made from.
-    #[must_use]
-    pub fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    /// How much isolation it has.
-    #[must_use]
-    pub fn isolation_level(&self) -> IsolationLevel {
-        self.isolation
-    }
-
-    /// Whether it was provisioned ahead of invocations.
-    #[must_use]
-    pub fn provisioned(&self) -> bool {
-        self.spec.initialization == InitializationType::ProvisionedConcurrency
-    }
-
-    /// The walls around it.
-    #[must_use]
-    pub fn isolation(&self) -> Option<&IsolationReport> {
-        self.environment.as_ref().map(Environment::isolation)
-    }
-
-    /// Runs the invocation and says all of it that a meter wants to know.
-    pub async fn run(self, invocation: Invocation) -> Ran {
-        let (start, queued, origin, isolation) = (self.start, self.queued, self.origin, self.isolation);
-        let (provisioned, spec) = (self.provisioned(), self.spec.clone());
-        Ran { completion: self.invoke(invocation).await, start, queued, origin, isolation, provisioned, spec }
-    }
-
-    /// Runs the invocation. When this resolves the environment is free again; or dropped, if it failed; or, while its
-    /// extensions are still at work on this invocation, busy until they are done (it counts as concurrency until then).
-    pub async fn invoke(mut self, invocation: Invocation) -> Completion {
-        match self.environment.as_mut() {
-            Some(environment) => {
-                self.spoilt = true;
-                let completion = environment.invoke(invocation).await;
-                self.spoilt = false;
-                completion
-            }
-            // Only `drop` takes the environment away, and this has not been dropped.
-            None => Completion {
-                outcome: compute_api::Outcome::Lost { reason: "its lease had ended".to_owned() },
-                figures: compute_api::Figures::default(),
-                log_tail: bytes::Bytes::new(),
-            },
-        }
-    }
-}
-
-impl<H: FunctionHost, B: Blueprint> Drop for Lease<H, B> {
-    fn drop(&mut self) {
-        let id = self.id;
-        let environment = self.environment.take();
-        let spoilt = self.spoilt;
-        match environment {
-            Some(environment) if !spoilt && !environment.is_settled() => {
-                let shared = self.shared.clone();
-                tokio::spawn(settle(Settling { shared, id, environment: Some(environment) }));
-            }
-            environment => free(&self.shared, id, environment, spoilt),
-        }
-    }
-}
-
-/// Gives an environment back.
-fn free<H: FunctionHost, B: Blueprint>(
-    shared: &Arc<Shared<H, B>>,
-    id: Id<H, B>,
-    environment: Option<H::Environment>,
-    spoilt: bool,
-) {
-    Shared::step(shared, |core, now, todo| match environment {
-        Some(environment) => {
-            let reusable = !spoilt && environment.is_alive();
-            core.finished(now, id, environment, reusable, todo);
-        }
-        None => core.lost(now, id, todo),
-    });
-    shared.progress.notify_waiters();
-}
-
-/// An environment between its answer and its quiet. If its task ends early (a panic, the end of the runtime), it is given
-/// back as it is.
-struct Settling<H: FunctionHost, B: Blueprint> {
-    shared: Arc<Shared<H, B>>,
-    id: Id<H, B>,
-    environment: Option<H::Environment>,
-}
-
-impl<H: FunctionHost, B: Blueprint> Drop for Settling<H, B> {
-    fn drop(&mut self) {
-        let environment = self.environment.take();
-        let spoilt = environment.as_ref().is_some_and(|environment| !environment.is_settled());
-        free(&self.shared, self.id, environment, spoilt);
-    }
-}
-
-async fn settle<H: FunctionHost, B: Blueprint>(mut settling: Settling<H, B>) {
-    if let Some(environment) = settling.environment.as_mut() {
-        environment.settle().await;
     }
 }
