@@ -146,6 +146,10 @@ async fn serve(ground: Ground, ready: impl FnOnce(&Ready)) -> Result<(), ServerE
         port: addresses.first().map(SocketAddr::port).filter(|port| *port != 80),
     });
 
+    rooms
+        .recall()
+        .await
+        .map_err(|fault| ServerError::new("the functions' reserved concurrency cannot be read").because(fault))?;
     let gateway = Gateway::new(cloud, gateway_settings(&config), env.clone());
     let root_key =
         if config.auth_required() { installation.show_root_key(&store).await.map_err(unreadable)? } else { None };

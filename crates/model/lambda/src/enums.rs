@@ -45,6 +45,18 @@ wire_schema::enumeration!(
 pub PackageType { Zip = "Zip", Image = "Image" });
 
 wire_schema::enumeration!(
+/// `ProvisionedConcurrencyStatusEnum`.
+pub ProvisionedConcurrencyStatusEnum { InProgress = "IN_PROGRESS", Ready = "READY", Failed = "FAILED" });
+
+wire_schema::enumeration!(
+/// `RecursiveLoop`.
+pub RecursiveLoop { Allow = "Allow", Terminate = "Terminate" });
+
+wire_schema::enumeration!(
+/// `ResponseStreamingInvocationType`.
+pub ResponseStreamingInvocationType { RequestResponse = "RequestResponse", DryRun = "DryRun" });
+
+wire_schema::enumeration!(
 /// `SnapStartApplyOn`.
 pub SnapStartApplyOn { PublishedVersions = "PublishedVersions", None = "None" });
 
@@ -75,3 +87,7 @@ pub ThrottleReason { ConcurrentInvocationLimitExceeded = "ConcurrentInvocationLi
 wire_schema::enumeration!(
 /// `TracingMode`.
 pub TracingMode { Active = "Active", PassThrough = "PassThrough" });
+
+wire_schema::enumeration!(
+/// `UpdateRuntimeOn`.
+pub UpdateRuntimeOn { Auto = "Auto", Manual = "Manual", FunctionUpdate = "FunctionUpdate" });

@@ -278,6 +278,16 @@ pub struct PreconditionFailedException {
 }
 wire_schema::structure!(PreconditionFailedException, schema::PRECONDITION_FAILED_EXCEPTION, { 0 => r#type, 1 => message,  });
 
+/// Status 404.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProvisionedConcurrencyConfigNotFoundException {
+    /// `Type`.
+    pub r#type: Option<String>,
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(ProvisionedConcurrencyConfigNotFoundException, schema::PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION, { 0 => r#type, 1 => message,  });
+
 /// Status 400.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RecursiveInvocationException {
@@ -542,7 +552,7 @@ pub struct ValidationException {
 }
 wire_schema::structure!(ValidationException, schema::VALIDATION_EXCEPTION, { 0 => message,  });
 
-pub(crate) static ERRORS: [ErrorSchema; 55] = [
+pub(crate) static ERRORS: [ErrorSchema; 56] = [
     ErrorSchema {
         name: "CodeSigningConfigNotFoundException",
         code: "CodeSigningConfigNotFoundException",
@@ -731,6 +741,13 @@ pub(crate) static ERRORS: [ErrorSchema; 55] = [
         status: 412,
         sender: true,
         shape: &schema::PRECONDITION_FAILED_EXCEPTION,
+    },
+    ErrorSchema {
+        name: "ProvisionedConcurrencyConfigNotFoundException",
+        code: "ProvisionedConcurrencyConfigNotFoundException",
+        status: 404,
+        sender: true,
+        shape: &schema::PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION,
     },
     ErrorSchema {
         name: "RecursiveInvocationException",
@@ -930,21 +947,21 @@ pub(crate) static ERRORS: [ErrorSchema; 55] = [
     },
 ];
 
-wire_schema::errors!(ERRORS, roles { Validation => validation_exception @ 54,
-MissingParameter => validation_exception @ 54,
-Serialization => serialization_exception @ 50,
-UnknownOperation => unknown_operation_exception @ 52,
-NotImplemented => not_implemented_exception @ 48,
-TooLarge => request_entity_too_large_exception @ 49,
-AccessDenied => access_denied_exception @ 43,
-Throttled => too_many_requests_exception @ 41,
-Internal => service_exception @ 36,
-Unavailable => service_unavailable_exception @ 51,
-UnrecognizedClient => unrecognized_client_exception @ 53,
-InvalidSignature => invalid_signature_exception @ 46,
-IncompleteSignature => incomplete_signature_exception @ 45,
-MissingAuthentication => missing_authentication_token_exception @ 47,
-ExpiredToken => expired_token_exception @ 44,
+wire_schema::errors!(ERRORS, roles { Validation => validation_exception @ 55,
+MissingParameter => validation_exception @ 55,
+Serialization => serialization_exception @ 51,
+UnknownOperation => unknown_operation_exception @ 53,
+NotImplemented => not_implemented_exception @ 49,
+TooLarge => request_entity_too_large_exception @ 50,
+AccessDenied => access_denied_exception @ 44,
+Throttled => too_many_requests_exception @ 42,
+Internal => service_exception @ 37,
+Unavailable => service_unavailable_exception @ 52,
+UnrecognizedClient => unrecognized_client_exception @ 54,
+InvalidSignature => invalid_signature_exception @ 47,
+IncompleteSignature => incomplete_signature_exception @ 46,
+MissingAuthentication => missing_authentication_token_exception @ 48,
+ExpiredToken => expired_token_exception @ 45,
  }, { 0 CodeSigningConfigNotFoundException.message = code_signing_config_not_found_exception "User" whole,
 1 CodeStorageExceededException.message = code_storage_exceeded_exception "User" whole,
 2 CodeVerificationFailedException.message = code_verification_failed_exception "User" whole,
@@ -972,32 +989,33 @@ ExpiredToken => expired_token_exception @ 44,
 24 NoPublishedVersionException.message = no_published_version_exception "User" whole,
 25 PolicyLengthExceededException.message = policy_length_exceeded_exception "User" whole,
 26 PreconditionFailedException.message = precondition_failed_exception "User" whole,
-27 RecursiveInvocationException.message = recursive_invocation_exception "User" whole,
-28 RequestTooLargeException.message = request_too_large_exception "User" whole,
-29 ResourceConflictException.message = resource_conflict_exception "User" whole,
-30 ResourceNotFoundException.message = resource_not_found_exception "User" whole,
-31 ResourceNotReadyException.message = resource_not_ready_exception "Service" whole,
-32 S3FilesMountConnectivityException.message = s3_files_mount_connectivity_exception "User" whole,
-33 S3FilesMountFailureException.message = s3_files_mount_failure_exception "User" whole,
-34 S3FilesMountTimeoutException.message = s3_files_mount_timeout_exception "User" whole,
-35 SerializedRequestEntityTooLargeException.message = serialized_request_entity_too_large_exception "User" whole,
-36 ServiceException.message = service_exception "Service" whole,
-37 SnapStartException.message = snap_start_exception "User" whole,
-38 SnapStartNotReadyException.message = snap_start_not_ready_exception "User" whole,
-39 SnapStartTimeoutException.message = snap_start_timeout_exception "User" whole,
-40 SubnetIPAddressLimitReachedException.message = subnet_ip_address_limit_reached_exception "Service" whole,
-41 TooManyRequestsException.message = too_many_requests_exception "User" more,
-42 UnsupportedMediaTypeException.message = unsupported_media_type_exception "User" whole,
-43 AccessDeniedException.message = access_denied_exception plain whole,
-44 ExpiredTokenException.message = expired_token_exception plain whole,
-45 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
-46 InvalidSignatureException.message = invalid_signature_exception plain whole,
-47 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
-48 NotImplementedException.message = not_implemented_exception "User" whole,
-49 RequestEntityTooLargeException.message = request_entity_too_large_exception "User" whole,
-50 SerializationException.message = serialization_exception plain whole,
-51 ServiceUnavailableException.message = service_unavailable_exception plain whole,
-52 UnknownOperationException.message = unknown_operation_exception plain whole,
-53 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
-54 ValidationException.message = validation_exception plain whole,
+27 ProvisionedConcurrencyConfigNotFoundException.message = provisioned_concurrency_config_not_found_exception "User" whole,
+28 RecursiveInvocationException.message = recursive_invocation_exception "User" whole,
+29 RequestTooLargeException.message = request_too_large_exception "User" whole,
+30 ResourceConflictException.message = resource_conflict_exception "User" whole,
+31 ResourceNotFoundException.message = resource_not_found_exception "User" whole,
+32 ResourceNotReadyException.message = resource_not_ready_exception "Service" whole,
+33 S3FilesMountConnectivityException.message = s3_files_mount_connectivity_exception "User" whole,
+34 S3FilesMountFailureException.message = s3_files_mount_failure_exception "User" whole,
+35 S3FilesMountTimeoutException.message = s3_files_mount_timeout_exception "User" whole,
+36 SerializedRequestEntityTooLargeException.message = serialized_request_entity_too_large_exception "User" whole,
+37 ServiceException.message = service_exception "Service" whole,
+38 SnapStartException.message = snap_start_exception "User" whole,
+39 SnapStartNotReadyException.message = snap_start_not_ready_exception "User" whole,
+40 SnapStartTimeoutException.message = snap_start_timeout_exception "User" whole,
+41 SubnetIPAddressLimitReachedException.message = subnet_ip_address_limit_reached_exception "Service" whole,
+42 TooManyRequestsException.message = too_many_requests_exception "User" more,
+43 UnsupportedMediaTypeException.message = unsupported_media_type_exception "User" whole,
+44 AccessDeniedException.message = access_denied_exception plain whole,
+45 ExpiredTokenException.message = expired_token_exception plain whole,
+46 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
+47 InvalidSignatureException.message = invalid_signature_exception plain whole,
+48 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
+49 NotImplementedException.message = not_implemented_exception "User" whole,
+50 RequestEntityTooLargeException.message = request_entity_too_large_exception "User" whole,
+51 SerializationException.message = serialization_exception plain whole,
+52 ServiceUnavailableException.message = service_unavailable_exception plain whole,
+53 UnknownOperationException.message = unknown_operation_exception plain whole,
+54 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
+55 ValidationException.message = validation_exception plain whole,
  });

@@ -8,6 +8,16 @@ use crate::{SERVICE, errors::Error, shapes::*};
 /// What the service does, for a context `C` and a transaction `T`. Transactional operations are synchronous and run
 /// again after a conflict; flow operations are asynchronous and open transactions themselves.
 pub trait Lambda<C, T>: Send + Sync + 'static {
+    /// `AddLayerVersionPermission`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn add_layer_version_permission(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &AddLayerVersionPermissionRequest,
+    ) -> Result<AddLayerVersionPermissionResponse, Error>;
     /// `AddPermission`, transactional.
     ///
     /// # Errors
@@ -47,6 +57,16 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn delete_function(&self, cx: &C, tx: &T, input: &DeleteFunctionRequest) -> Result<DeleteFunctionResponse, Error>;
+    /// `DeleteFunctionCodeSigningConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn delete_function_code_signing_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &DeleteFunctionCodeSigningConfigRequest,
+    ) -> Result<(), Error>;
     /// `DeleteFunctionConcurrency`, transactional.
     ///
     /// # Errors
@@ -57,11 +77,36 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &DeleteFunctionConcurrencyRequest,
     ) -> Result<(), Error>;
+    /// `DeleteFunctionEventInvokeConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn delete_function_event_invoke_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &DeleteFunctionEventInvokeConfigRequest,
+    ) -> Result<(), Error>;
     /// `DeleteFunctionUrlConfig`, transactional.
     ///
     /// # Errors
     /// Those of the operation.
     fn delete_function_url_config(&self, cx: &C, tx: &T, input: &DeleteFunctionUrlConfigRequest) -> Result<(), Error>;
+    /// `DeleteLayerVersion`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn delete_layer_version(&self, cx: &C, tx: &T, input: &DeleteLayerVersionRequest) -> Result<(), Error>;
+    /// `DeleteProvisionedConcurrencyConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn delete_provisioned_concurrency_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &DeleteProvisionedConcurrencyConfigRequest,
+    ) -> Result<(), Error>;
     /// `GetAccountSettings`, transactional.
     ///
     /// # Errors
@@ -82,6 +127,16 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn get_function(&self, cx: &C, tx: &T, input: &GetFunctionRequest) -> Result<GetFunctionResponse, Error>;
+    /// `GetFunctionCodeSigningConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_function_code_signing_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetFunctionCodeSigningConfigRequest,
+    ) -> Result<GetFunctionCodeSigningConfigResponse, Error>;
     /// `GetFunctionConcurrency`, transactional.
     ///
     /// # Errors
@@ -102,6 +157,36 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &GetFunctionConfigurationRequest,
     ) -> Result<FunctionConfiguration, Error>;
+    /// `GetFunctionEventInvokeConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_function_event_invoke_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetFunctionEventInvokeConfigRequest,
+    ) -> Result<FunctionEventInvokeConfig, Error>;
+    /// `GetFunctionRecursionConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_function_recursion_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetFunctionRecursionConfigRequest,
+    ) -> Result<GetFunctionRecursionConfigResponse, Error>;
+    /// `GetFunctionScalingConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_function_scaling_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetFunctionScalingConfigRequest,
+    ) -> Result<GetFunctionScalingConfigResponse, Error>;
     /// `GetFunctionUrlConfig`, transactional.
     ///
     /// # Errors
@@ -112,11 +197,61 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &GetFunctionUrlConfigRequest,
     ) -> Result<GetFunctionUrlConfigResponse, Error>;
+    /// `GetLayerVersion`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_layer_version(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetLayerVersionRequest,
+    ) -> Result<GetLayerVersionResponse, Error>;
+    /// `GetLayerVersionByArn`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_layer_version_by_arn(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetLayerVersionByArnRequest,
+    ) -> Result<GetLayerVersionResponse, Error>;
+    /// `GetLayerVersionPolicy`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_layer_version_policy(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetLayerVersionPolicyRequest,
+    ) -> Result<GetLayerVersionPolicyResponse, Error>;
     /// `GetPolicy`, transactional.
     ///
     /// # Errors
     /// Those of the operation.
     fn get_policy(&self, cx: &C, tx: &T, input: &GetPolicyRequest) -> Result<GetPolicyResponse, Error>;
+    /// `GetProvisionedConcurrencyConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_provisioned_concurrency_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetProvisionedConcurrencyConfigRequest,
+    ) -> Result<GetProvisionedConcurrencyConfigResponse, Error>;
+    /// `GetRuntimeManagementConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_runtime_management_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetRuntimeManagementConfigRequest,
+    ) -> Result<GetRuntimeManagementConfigResponse, Error>;
     /// `Invoke`, a flow.
     ///
     /// # Errors
@@ -135,11 +270,30 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
         cx: &C,
         input: InvokeAsyncRequest,
     ) -> impl Future<Output = Result<InvokeAsyncResponse, Error>> + Send;
+    /// `InvokeWithResponseStream`, a flow.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn invoke_with_response_stream(
+        &self,
+        cx: &C,
+        input: InvokeWithResponseStreamRequest,
+    ) -> impl Future<Output = Result<InvokeWithResponseStreamResponse, Error>> + Send;
     /// `ListAliases`, transactional.
     ///
     /// # Errors
     /// Those of the operation.
     fn list_aliases(&self, cx: &C, tx: &T, input: &ListAliasesRequest) -> Result<ListAliasesResponse, Error>;
+    /// `ListFunctionEventInvokeConfigs`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_function_event_invoke_configs(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &ListFunctionEventInvokeConfigsRequest,
+    ) -> Result<ListFunctionEventInvokeConfigsResponse, Error>;
     /// `ListFunctionUrlConfigs`, transactional.
     ///
     /// # Errors
@@ -155,6 +309,31 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn list_functions(&self, cx: &C, tx: &T, input: &ListFunctionsRequest) -> Result<ListFunctionsResponse, Error>;
+    /// `ListLayerVersions`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_layer_versions(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &ListLayerVersionsRequest,
+    ) -> Result<ListLayerVersionsResponse, Error>;
+    /// `ListLayers`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_layers(&self, cx: &C, tx: &T, input: &ListLayersRequest) -> Result<ListLayersResponse, Error>;
+    /// `ListProvisionedConcurrencyConfigs`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_provisioned_concurrency_configs(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &ListProvisionedConcurrencyConfigsRequest,
+    ) -> Result<ListProvisionedConcurrencyConfigsResponse, Error>;
     /// `ListTags`, transactional.
     ///
     /// # Errors
@@ -170,11 +349,30 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &ListVersionsByFunctionRequest,
     ) -> Result<ListVersionsByFunctionResponse, Error>;
+    /// `PublishLayerVersion`, a flow.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn publish_layer_version(
+        &self,
+        cx: &C,
+        input: PublishLayerVersionRequest,
+    ) -> impl Future<Output = Result<PublishLayerVersionResponse, Error>> + Send;
     /// `PublishVersion`, transactional.
     ///
     /// # Errors
     /// Those of the operation.
     fn publish_version(&self, cx: &C, tx: &T, input: &PublishVersionRequest) -> Result<FunctionConfiguration, Error>;
+    /// `PutFunctionCodeSigningConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn put_function_code_signing_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &PutFunctionCodeSigningConfigRequest,
+    ) -> Result<PutFunctionCodeSigningConfigResponse, Error>;
     /// `PutFunctionConcurrency`, transactional.
     ///
     /// # Errors
@@ -185,6 +383,66 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &PutFunctionConcurrencyRequest,
     ) -> Result<Concurrency, Error>;
+    /// `PutFunctionEventInvokeConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn put_function_event_invoke_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &PutFunctionEventInvokeConfigRequest,
+    ) -> Result<FunctionEventInvokeConfig, Error>;
+    /// `PutFunctionRecursionConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn put_function_recursion_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &PutFunctionRecursionConfigRequest,
+    ) -> Result<PutFunctionRecursionConfigResponse, Error>;
+    /// `PutFunctionScalingConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn put_function_scaling_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &PutFunctionScalingConfigRequest,
+    ) -> Result<PutFunctionScalingConfigResponse, Error>;
+    /// `PutProvisionedConcurrencyConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn put_provisioned_concurrency_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &PutProvisionedConcurrencyConfigRequest,
+    ) -> Result<PutProvisionedConcurrencyConfigResponse, Error>;
+    /// `PutRuntimeManagementConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn put_runtime_management_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &PutRuntimeManagementConfigRequest,
+    ) -> Result<PutRuntimeManagementConfigResponse, Error>;
+    /// `RemoveLayerVersionPermission`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn remove_layer_version_permission(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &RemoveLayerVersionPermissionRequest,
+    ) -> Result<(), Error>;
     /// `RemovePermission`, transactional.
     ///
     /// # Errors
@@ -224,6 +482,16 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &UpdateFunctionConfigurationRequest,
     ) -> Result<FunctionConfiguration, Error>;
+    /// `UpdateFunctionEventInvokeConfig`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn update_function_event_invoke_config(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &UpdateFunctionEventInvokeConfigRequest,
+    ) -> Result<FunctionEventInvokeConfig, Error>;
     /// `UpdateFunctionUrlConfig`, transactional.
     ///
     /// # Errors
@@ -239,6 +507,8 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
 /// An input of any operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
+    /// `AddLayerVersionPermission`.
+    AddLayerVersionPermission(Box<AddLayerVersionPermissionRequest>),
     /// `AddPermission`.
     AddPermission(Box<AddPermissionRequest>),
     /// `CreateAlias`.
@@ -251,42 +521,94 @@ pub enum Request {
     DeleteAlias(Box<DeleteAliasRequest>),
     /// `DeleteFunction`.
     DeleteFunction(Box<DeleteFunctionRequest>),
+    /// `DeleteFunctionCodeSigningConfig`.
+    DeleteFunctionCodeSigningConfig(Box<DeleteFunctionCodeSigningConfigRequest>),
     /// `DeleteFunctionConcurrency`.
     DeleteFunctionConcurrency(Box<DeleteFunctionConcurrencyRequest>),
+    /// `DeleteFunctionEventInvokeConfig`.
+    DeleteFunctionEventInvokeConfig(Box<DeleteFunctionEventInvokeConfigRequest>),
     /// `DeleteFunctionUrlConfig`.
     DeleteFunctionUrlConfig(Box<DeleteFunctionUrlConfigRequest>),
+    /// `DeleteLayerVersion`.
+    DeleteLayerVersion(Box<DeleteLayerVersionRequest>),
+    /// `DeleteProvisionedConcurrencyConfig`.
+    DeleteProvisionedConcurrencyConfig(Box<DeleteProvisionedConcurrencyConfigRequest>),
     /// `GetAccountSettings`.
     GetAccountSettings(Box<GetAccountSettingsRequest>),
     /// `GetAlias`.
     GetAlias(Box<GetAliasRequest>),
     /// `GetFunction`.
     GetFunction(Box<GetFunctionRequest>),
+    /// `GetFunctionCodeSigningConfig`.
+    GetFunctionCodeSigningConfig(Box<GetFunctionCodeSigningConfigRequest>),
     /// `GetFunctionConcurrency`.
     GetFunctionConcurrency(Box<GetFunctionConcurrencyRequest>),
     /// `GetFunctionConfiguration`.
     GetFunctionConfiguration(Box<GetFunctionConfigurationRequest>),
+    /// `GetFunctionEventInvokeConfig`.
+    GetFunctionEventInvokeConfig(Box<GetFunctionEventInvokeConfigRequest>),
+    /// `GetFunctionRecursionConfig`.
+    GetFunctionRecursionConfig(Box<GetFunctionRecursionConfigRequest>),
+    /// `GetFunctionScalingConfig`.
+    GetFunctionScalingConfig(Box<GetFunctionScalingConfigRequest>),
     /// `GetFunctionUrlConfig`.
     GetFunctionUrlConfig(Box<GetFunctionUrlConfigRequest>),
+    /// `GetLayerVersion`.
+    GetLayerVersion(Box<GetLayerVersionRequest>),
+    /// `GetLayerVersionByArn`.
+    GetLayerVersionByArn(Box<GetLayerVersionByArnRequest>),
+    /// `GetLayerVersionPolicy`.
+    GetLayerVersionPolicy(Box<GetLayerVersionPolicyRequest>),
     /// `GetPolicy`.
     GetPolicy(Box<GetPolicyRequest>),
+    /// `GetProvisionedConcurrencyConfig`.
+    GetProvisionedConcurrencyConfig(Box<GetProvisionedConcurrencyConfigRequest>),
+    /// `GetRuntimeManagementConfig`.
+    GetRuntimeManagementConfig(Box<GetRuntimeManagementConfigRequest>),
     /// `Invoke`.
     Invoke(Box<InvocationRequest>),
     /// `InvokeAsync`.
     InvokeAsync(Box<InvokeAsyncRequest>),
+    /// `InvokeWithResponseStream`.
+    InvokeWithResponseStream(Box<InvokeWithResponseStreamRequest>),
     /// `ListAliases`.
     ListAliases(Box<ListAliasesRequest>),
+    /// `ListFunctionEventInvokeConfigs`.
+    ListFunctionEventInvokeConfigs(Box<ListFunctionEventInvokeConfigsRequest>),
     /// `ListFunctionUrlConfigs`.
     ListFunctionUrlConfigs(Box<ListFunctionUrlConfigsRequest>),
     /// `ListFunctions`.
     ListFunctions(Box<ListFunctionsRequest>),
+    /// `ListLayerVersions`.
+    ListLayerVersions(Box<ListLayerVersionsRequest>),
+    /// `ListLayers`.
+    ListLayers(Box<ListLayersRequest>),
+    /// `ListProvisionedConcurrencyConfigs`.
+    ListProvisionedConcurrencyConfigs(Box<ListProvisionedConcurrencyConfigsRequest>),
     /// `ListTags`.
     ListTags(Box<ListTagsRequest>),
     /// `ListVersionsByFunction`.
     ListVersionsByFunction(Box<ListVersionsByFunctionRequest>),
+    /// `PublishLayerVersion`.
+    PublishLayerVersion(Box<PublishLayerVersionRequest>),
     /// `PublishVersion`.
     PublishVersion(Box<PublishVersionRequest>),
+    /// `PutFunctionCodeSigningConfig`.
+    PutFunctionCodeSigningConfig(Box<PutFunctionCodeSigningConfigRequest>),
     /// `PutFunctionConcurrency`.
     PutFunctionConcurrency(Box<PutFunctionConcurrencyRequest>),
+    /// `PutFunctionEventInvokeConfig`.
+    PutFunctionEventInvokeConfig(Box<PutFunctionEventInvokeConfigRequest>),
+    /// `PutFunctionRecursionConfig`.
+    PutFunctionRecursionConfig(Box<PutFunctionRecursionConfigRequest>),
+    /// `PutFunctionScalingConfig`.
+    PutFunctionScalingConfig(Box<PutFunctionScalingConfigRequest>),
+    /// `PutProvisionedConcurrencyConfig`.
+    PutProvisionedConcurrencyConfig(Box<PutProvisionedConcurrencyConfigRequest>),
+    /// `PutRuntimeManagementConfig`.
+    PutRuntimeManagementConfig(Box<PutRuntimeManagementConfigRequest>),
+    /// `RemoveLayerVersionPermission`.
+    RemoveLayerVersionPermission(Box<RemoveLayerVersionPermissionRequest>),
     /// `RemovePermission`.
     RemovePermission(Box<RemovePermissionRequest>),
     /// `TagResource`.
@@ -299,6 +621,8 @@ pub enum Request {
     UpdateFunctionCode(Box<UpdateFunctionCodeRequest>),
     /// `UpdateFunctionConfiguration`.
     UpdateFunctionConfiguration(Box<UpdateFunctionConfigurationRequest>),
+    /// `UpdateFunctionEventInvokeConfig`.
+    UpdateFunctionEventInvokeConfig(Box<UpdateFunctionEventInvokeConfigRequest>),
     /// `UpdateFunctionUrlConfig`.
     UpdateFunctionUrlConfig(Box<UpdateFunctionUrlConfigRequest>),
 }
@@ -306,6 +630,8 @@ pub enum Request {
 /// An output of any operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
+    /// `AddLayerVersionPermission`.
+    AddLayerVersionPermission(Box<AddLayerVersionPermissionResponse>),
     /// `AddPermission`.
     AddPermission(Box<AddPermissionResponse>),
     /// `CreateAlias`.
@@ -318,42 +644,94 @@ pub enum Response {
     DeleteAlias,
     /// `DeleteFunction`.
     DeleteFunction(Box<DeleteFunctionResponse>),
+    /// `DeleteFunctionCodeSigningConfig`, which gives nothing.
+    DeleteFunctionCodeSigningConfig,
     /// `DeleteFunctionConcurrency`, which gives nothing.
     DeleteFunctionConcurrency,
+    /// `DeleteFunctionEventInvokeConfig`, which gives nothing.
+    DeleteFunctionEventInvokeConfig,
     /// `DeleteFunctionUrlConfig`, which gives nothing.
     DeleteFunctionUrlConfig,
+    /// `DeleteLayerVersion`, which gives nothing.
+    DeleteLayerVersion,
+    /// `DeleteProvisionedConcurrencyConfig`, which gives nothing.
+    DeleteProvisionedConcurrencyConfig,
     /// `GetAccountSettings`.
     GetAccountSettings(Box<GetAccountSettingsResponse>),
     /// `GetAlias`.
     GetAlias(Box<AliasConfiguration>),
     /// `GetFunction`.
     GetFunction(Box<GetFunctionResponse>),
+    /// `GetFunctionCodeSigningConfig`.
+    GetFunctionCodeSigningConfig(Box<GetFunctionCodeSigningConfigResponse>),
     /// `GetFunctionConcurrency`.
     GetFunctionConcurrency(Box<GetFunctionConcurrencyResponse>),
     /// `GetFunctionConfiguration`.
     GetFunctionConfiguration(Box<FunctionConfiguration>),
+    /// `GetFunctionEventInvokeConfig`.
+    GetFunctionEventInvokeConfig(Box<FunctionEventInvokeConfig>),
+    /// `GetFunctionRecursionConfig`.
+    GetFunctionRecursionConfig(Box<GetFunctionRecursionConfigResponse>),
+    /// `GetFunctionScalingConfig`.
+    GetFunctionScalingConfig(Box<GetFunctionScalingConfigResponse>),
     /// `GetFunctionUrlConfig`.
     GetFunctionUrlConfig(Box<GetFunctionUrlConfigResponse>),
+    /// `GetLayerVersion`.
+    GetLayerVersion(Box<GetLayerVersionResponse>),
+    /// `GetLayerVersionByArn`.
+    GetLayerVersionByArn(Box<GetLayerVersionResponse>),
+    /// `GetLayerVersionPolicy`.
+    GetLayerVersionPolicy(Box<GetLayerVersionPolicyResponse>),
     /// `GetPolicy`.
     GetPolicy(Box<GetPolicyResponse>),
+    /// `GetProvisionedConcurrencyConfig`.
+    GetProvisionedConcurrencyConfig(Box<GetProvisionedConcurrencyConfigResponse>),
+    /// `GetRuntimeManagementConfig`.
+    GetRuntimeManagementConfig(Box<GetRuntimeManagementConfigResponse>),
     /// `Invoke`.
     Invoke(Box<InvocationResponse>),
     /// `InvokeAsync`.
     InvokeAsync(Box<InvokeAsyncResponse>),
+    /// `InvokeWithResponseStream`.
+    InvokeWithResponseStream(Box<InvokeWithResponseStreamResponse>),
     /// `ListAliases`.
     ListAliases(Box<ListAliasesResponse>),
+    /// `ListFunctionEventInvokeConfigs`.
+    ListFunctionEventInvokeConfigs(Box<ListFunctionEventInvokeConfigsResponse>),
     /// `ListFunctionUrlConfigs`.
     ListFunctionUrlConfigs(Box<ListFunctionUrlConfigsResponse>),
     /// `ListFunctions`.
     ListFunctions(Box<ListFunctionsResponse>),
+    /// `ListLayerVersions`.
+    ListLayerVersions(Box<ListLayerVersionsResponse>),
+    /// `ListLayers`.
+    ListLayers(Box<ListLayersResponse>),
+    /// `ListProvisionedConcurrencyConfigs`.
+    ListProvisionedConcurrencyConfigs(Box<ListProvisionedConcurrencyConfigsResponse>),
     /// `ListTags`.
     ListTags(Box<ListTagsResponse>),
     /// `ListVersionsByFunction`.
     ListVersionsByFunction(Box<ListVersionsByFunctionResponse>),
+    /// `PublishLayerVersion`.
+    PublishLayerVersion(Box<PublishLayerVersionResponse>),
     /// `PublishVersion`.
     PublishVersion(Box<FunctionConfiguration>),
+    /// `PutFunctionCodeSigningConfig`.
+    PutFunctionCodeSigningConfig(Box<PutFunctionCodeSigningConfigResponse>),
     /// `PutFunctionConcurrency`.
     PutFunctionConcurrency(Box<Concurrency>),
+    /// `PutFunctionEventInvokeConfig`.
+    PutFunctionEventInvokeConfig(Box<FunctionEventInvokeConfig>),
+    /// `PutFunctionRecursionConfig`.
+    PutFunctionRecursionConfig(Box<PutFunctionRecursionConfigResponse>),
+    /// `PutFunctionScalingConfig`.
+    PutFunctionScalingConfig(Box<PutFunctionScalingConfigResponse>),
+    /// `PutProvisionedConcurrencyConfig`.
+    PutProvisionedConcurrencyConfig(Box<PutProvisionedConcurrencyConfigResponse>),
+    /// `PutRuntimeManagementConfig`.
+    PutRuntimeManagementConfig(Box<PutRuntimeManagementConfigResponse>),
+    /// `RemoveLayerVersionPermission`, which gives nothing.
+    RemoveLayerVersionPermission,
     /// `RemovePermission`, which gives nothing.
     RemovePermission,
     /// `TagResource`, which gives nothing.
@@ -366,6 +744,8 @@ pub enum Response {
     UpdateFunctionCode(Box<FunctionConfiguration>),
     /// `UpdateFunctionConfiguration`.
     UpdateFunctionConfiguration(Box<FunctionConfiguration>),
+    /// `UpdateFunctionEventInvokeConfig`.
+    UpdateFunctionEventInvokeConfig(Box<FunctionEventInvokeConfig>),
     /// `UpdateFunctionUrlConfig`.
     UpdateFunctionUrlConfig(Box<UpdateFunctionUrlConfigResponse>),
 }
@@ -376,6 +756,9 @@ pub enum Response {
 /// Those of the operation; a fault for a flow.
 pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Request) -> Result<Response, Error> {
     match request {
+        Request::AddLayerVersionPermission(input) => service
+            .add_layer_version_permission(cx, tx, input)
+            .map(|output| Response::AddLayerVersionPermission(Box::new(output))),
         Request::AddPermission(input) => {
             service.add_permission(cx, tx, input).map(|output| Response::AddPermission(Box::new(output)))
         }
@@ -389,12 +772,24 @@ pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Re
         Request::DeleteFunction(input) => {
             service.delete_function(cx, tx, input).map(|output| Response::DeleteFunction(Box::new(output)))
         }
+        Request::DeleteFunctionCodeSigningConfig(input) => service
+            .delete_function_code_signing_config(cx, tx, input)
+            .map(|()| Response::DeleteFunctionCodeSigningConfig),
         Request::DeleteFunctionConcurrency(input) => {
             service.delete_function_concurrency(cx, tx, input).map(|()| Response::DeleteFunctionConcurrency)
         }
+        Request::DeleteFunctionEventInvokeConfig(input) => service
+            .delete_function_event_invoke_config(cx, tx, input)
+            .map(|()| Response::DeleteFunctionEventInvokeConfig),
         Request::DeleteFunctionUrlConfig(input) => {
             service.delete_function_url_config(cx, tx, input).map(|()| Response::DeleteFunctionUrlConfig)
         }
+        Request::DeleteLayerVersion(input) => {
+            service.delete_layer_version(cx, tx, input).map(|()| Response::DeleteLayerVersion)
+        }
+        Request::DeleteProvisionedConcurrencyConfig(input) => service
+            .delete_provisioned_concurrency_config(cx, tx, input)
+            .map(|()| Response::DeleteProvisionedConcurrencyConfig),
         Request::GetAccountSettings(input) => {
             service.get_account_settings(cx, tx, input).map(|output| Response::GetAccountSettings(Box::new(output)))
         }
@@ -402,27 +797,66 @@ pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Re
         Request::GetFunction(input) => {
             service.get_function(cx, tx, input).map(|output| Response::GetFunction(Box::new(output)))
         }
+        Request::GetFunctionCodeSigningConfig(input) => service
+            .get_function_code_signing_config(cx, tx, input)
+            .map(|output| Response::GetFunctionCodeSigningConfig(Box::new(output))),
         Request::GetFunctionConcurrency(input) => service
             .get_function_concurrency(cx, tx, input)
             .map(|output| Response::GetFunctionConcurrency(Box::new(output))),
         Request::GetFunctionConfiguration(input) => service
             .get_function_configuration(cx, tx, input)
             .map(|output| Response::GetFunctionConfiguration(Box::new(output))),
+        Request::GetFunctionEventInvokeConfig(input) => service
+            .get_function_event_invoke_config(cx, tx, input)
+            .map(|output| Response::GetFunctionEventInvokeConfig(Box::new(output))),
+        Request::GetFunctionRecursionConfig(input) => service
+            .get_function_recursion_config(cx, tx, input)
+            .map(|output| Response::GetFunctionRecursionConfig(Box::new(output))),
+        Request::GetFunctionScalingConfig(input) => service
+            .get_function_scaling_config(cx, tx, input)
+            .map(|output| Response::GetFunctionScalingConfig(Box::new(output))),
         Request::GetFunctionUrlConfig(input) => service
             .get_function_url_config(cx, tx, input)
             .map(|output| Response::GetFunctionUrlConfig(Box::new(output))),
+        Request::GetLayerVersion(input) => {
+            service.get_layer_version(cx, tx, input).map(|output| Response::GetLayerVersion(Box::new(output)))
+        }
+        Request::GetLayerVersionByArn(input) => service
+            .get_layer_version_by_arn(cx, tx, input)
+            .map(|output| Response::GetLayerVersionByArn(Box::new(output))),
+        Request::GetLayerVersionPolicy(input) => service
+            .get_layer_version_policy(cx, tx, input)
+            .map(|output| Response::GetLayerVersionPolicy(Box::new(output))),
         Request::GetPolicy(input) => {
             service.get_policy(cx, tx, input).map(|output| Response::GetPolicy(Box::new(output)))
         }
+        Request::GetProvisionedConcurrencyConfig(input) => service
+            .get_provisioned_concurrency_config(cx, tx, input)
+            .map(|output| Response::GetProvisionedConcurrencyConfig(Box::new(output))),
+        Request::GetRuntimeManagementConfig(input) => service
+            .get_runtime_management_config(cx, tx, input)
+            .map(|output| Response::GetRuntimeManagementConfig(Box::new(output))),
         Request::ListAliases(input) => {
             service.list_aliases(cx, tx, input).map(|output| Response::ListAliases(Box::new(output)))
         }
+        Request::ListFunctionEventInvokeConfigs(input) => service
+            .list_function_event_invoke_configs(cx, tx, input)
+            .map(|output| Response::ListFunctionEventInvokeConfigs(Box::new(output))),
         Request::ListFunctionUrlConfigs(input) => service
             .list_function_url_configs(cx, tx, input)
             .map(|output| Response::ListFunctionUrlConfigs(Box::new(output))),
         Request::ListFunctions(input) => {
             service.list_functions(cx, tx, input).map(|output| Response::ListFunctions(Box::new(output)))
         }
+        Request::ListLayerVersions(input) => {
+            service.list_layer_versions(cx, tx, input).map(|output| Response::ListLayerVersions(Box::new(output)))
+        }
+        Request::ListLayers(input) => {
+            service.list_layers(cx, tx, input).map(|output| Response::ListLayers(Box::new(output)))
+        }
+        Request::ListProvisionedConcurrencyConfigs(input) => service
+            .list_provisioned_concurrency_configs(cx, tx, input)
+            .map(|output| Response::ListProvisionedConcurrencyConfigs(Box::new(output))),
         Request::ListTags(input) => service.list_tags(cx, tx, input).map(|output| Response::ListTags(Box::new(output))),
         Request::ListVersionsByFunction(input) => service
             .list_versions_by_function(cx, tx, input)
@@ -430,9 +864,30 @@ pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Re
         Request::PublishVersion(input) => {
             service.publish_version(cx, tx, input).map(|output| Response::PublishVersion(Box::new(output)))
         }
+        Request::PutFunctionCodeSigningConfig(input) => service
+            .put_function_code_signing_config(cx, tx, input)
+            .map(|output| Response::PutFunctionCodeSigningConfig(Box::new(output))),
         Request::PutFunctionConcurrency(input) => service
             .put_function_concurrency(cx, tx, input)
             .map(|output| Response::PutFunctionConcurrency(Box::new(output))),
+        Request::PutFunctionEventInvokeConfig(input) => service
+            .put_function_event_invoke_config(cx, tx, input)
+            .map(|output| Response::PutFunctionEventInvokeConfig(Box::new(output))),
+        Request::PutFunctionRecursionConfig(input) => service
+            .put_function_recursion_config(cx, tx, input)
+            .map(|output| Response::PutFunctionRecursionConfig(Box::new(output))),
+        Request::PutFunctionScalingConfig(input) => service
+            .put_function_scaling_config(cx, tx, input)
+            .map(|output| Response::PutFunctionScalingConfig(Box::new(output))),
+        Request::PutProvisionedConcurrencyConfig(input) => service
+            .put_provisioned_concurrency_config(cx, tx, input)
+            .map(|output| Response::PutProvisionedConcurrencyConfig(Box::new(output))),
+        Request::PutRuntimeManagementConfig(input) => service
+            .put_runtime_management_config(cx, tx, input)
+            .map(|output| Response::PutRuntimeManagementConfig(Box::new(output))),
+        Request::RemoveLayerVersionPermission(input) => {
+            service.remove_layer_version_permission(cx, tx, input).map(|()| Response::RemoveLayerVersionPermission)
+        }
         Request::RemovePermission(input) => {
             service.remove_permission(cx, tx, input).map(|()| Response::RemovePermission)
         }
@@ -444,6 +899,9 @@ pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Re
         Request::UpdateFunctionConfiguration(input) => service
             .update_function_configuration(cx, tx, input)
             .map(|output| Response::UpdateFunctionConfiguration(Box::new(output))),
+        Request::UpdateFunctionEventInvokeConfig(input) => service
+            .update_function_event_invoke_config(cx, tx, input)
+            .map(|output| Response::UpdateFunctionEventInvokeConfig(Box::new(output))),
         Request::UpdateFunctionUrlConfig(input) => service
             .update_function_url_config(cx, tx, input)
             .map(|output| Response::UpdateFunctionUrlConfig(Box::new(output))),
@@ -467,6 +925,14 @@ pub async fn flow<S: Lambda<C, T>, C: Sync, T>(service: &S, cx: &C, request: Req
         Request::InvokeAsync(input) => {
             service.invoke_async(cx, *input).await.map(|output| Response::InvokeAsync(Box::new(output)))
         }
+        Request::InvokeWithResponseStream(input) => service
+            .invoke_with_response_stream(cx, *input)
+            .await
+            .map(|output| Response::InvokeWithResponseStream(Box::new(output))),
+        Request::PublishLayerVersion(input) => service
+            .publish_layer_version(cx, *input)
+            .await
+            .map(|output| Response::PublishLayerVersion(Box::new(output))),
         Request::UpdateFunctionCode(input) => {
             service.update_function_code(cx, *input).await.map(|output| Response::UpdateFunctionCode(Box::new(output)))
         }
@@ -491,255 +957,451 @@ impl Model for Api {
 
     fn request(operation: &Operation) -> Option<Request> {
         Some(match operation.index {
-            0 => Request::AddPermission(Box::default()),
-            1 => Request::CreateAlias(Box::default()),
-            2 => Request::CreateFunction(Box::default()),
-            3 => Request::CreateFunctionUrlConfig(Box::default()),
-            4 => Request::DeleteAlias(Box::default()),
-            5 => Request::DeleteFunction(Box::default()),
-            6 => Request::DeleteFunctionConcurrency(Box::default()),
-            7 => Request::DeleteFunctionUrlConfig(Box::default()),
-            8 => Request::GetAccountSettings(Box::default()),
-            9 => Request::GetAlias(Box::default()),
-            10 => Request::GetFunction(Box::default()),
-            11 => Request::GetFunctionConcurrency(Box::default()),
-            12 => Request::GetFunctionConfiguration(Box::default()),
-            13 => Request::GetFunctionUrlConfig(Box::default()),
-            14 => Request::GetPolicy(Box::default()),
-            15 => Request::Invoke(Box::default()),
-            16 => Request::InvokeAsync(Box::default()),
-            17 => Request::ListAliases(Box::default()),
-            18 => Request::ListFunctionUrlConfigs(Box::default()),
-            19 => Request::ListFunctions(Box::default()),
-            20 => Request::ListTags(Box::default()),
-            21 => Request::ListVersionsByFunction(Box::default()),
-            22 => Request::PublishVersion(Box::default()),
-            23 => Request::PutFunctionConcurrency(Box::default()),
-            24 => Request::RemovePermission(Box::default()),
-            25 => Request::TagResource(Box::default()),
-            26 => Request::UntagResource(Box::default()),
-            27 => Request::UpdateAlias(Box::default()),
-            28 => Request::UpdateFunctionCode(Box::default()),
-            29 => Request::UpdateFunctionConfiguration(Box::default()),
-            30 => Request::UpdateFunctionUrlConfig(Box::default()),
+            0 => Request::AddLayerVersionPermission(Box::default()),
+            1 => Request::AddPermission(Box::default()),
+            2 => Request::CreateAlias(Box::default()),
+            3 => Request::CreateFunction(Box::default()),
+            4 => Request::CreateFunctionUrlConfig(Box::default()),
+            5 => Request::DeleteAlias(Box::default()),
+            6 => Request::DeleteFunction(Box::default()),
+            7 => Request::DeleteFunctionCodeSigningConfig(Box::default()),
+            8 => Request::DeleteFunctionConcurrency(Box::default()),
+            9 => Request::DeleteFunctionEventInvokeConfig(Box::default()),
+            10 => Request::DeleteFunctionUrlConfig(Box::default()),
+            11 => Request::DeleteLayerVersion(Box::default()),
+            12 => Request::DeleteProvisionedConcurrencyConfig(Box::default()),
+            13 => Request::GetAccountSettings(Box::default()),
+            14 => Request::GetAlias(Box::default()),
+            15 => Request::GetFunction(Box::default()),
+            16 => Request::GetFunctionCodeSigningConfig(Box::default()),
+            17 => Request::GetFunctionConcurrency(Box::default()),
+            18 => Request::GetFunctionConfiguration(Box::default()),
+            19 => Request::GetFunctionEventInvokeConfig(Box::default()),
+            20 => Request::GetFunctionRecursionConfig(Box::default()),
+            21 => Request::GetFunctionScalingConfig(Box::default()),
+            22 => Request::GetFunctionUrlConfig(Box::default()),
+            23 => Request::GetLayerVersion(Box::default()),
+            24 => Request::GetLayerVersionByArn(Box::default()),
+            25 => Request::GetLayerVersionPolicy(Box::default()),
+            26 => Request::GetPolicy(Box::default()),
+            27 => Request::GetProvisionedConcurrencyConfig(Box::default()),
+            28 => Request::GetRuntimeManagementConfig(Box::default()),
+            29 => Request::Invoke(Box::default()),
+            30 => Request::InvokeAsync(Box::default()),
+            31 => Request::InvokeWithResponseStream(Box::default()),
+            32 => Request::ListAliases(Box::default()),
+            33 => Request::ListFunctionEventInvokeConfigs(Box::default()),
+            34 => Request::ListFunctionUrlConfigs(Box::default()),
+            35 => Request::ListFunctions(Box::default()),
+            36 => Request::ListLayerVersions(Box::default()),
+            37 => Request::ListLayers(Box::default()),
+            38 => Request::ListProvisionedConcurrencyConfigs(Box::default()),
+            39 => Request::ListTags(Box::default()),
+            40 => Request::ListVersionsByFunction(Box::default()),
+            41 => Request::PublishLayerVersion(Box::default()),
+            42 => Request::PublishVersion(Box::default()),
+            43 => Request::PutFunctionCodeSigningConfig(Box::default()),
+            44 => Request::PutFunctionConcurrency(Box::default()),
+            45 => Request::PutFunctionEventInvokeConfig(Box::default()),
+            46 => Request::PutFunctionRecursionConfig(Box::default()),
+            47 => Request::PutFunctionScalingConfig(Box::default()),
+            48 => Request::PutProvisionedConcurrencyConfig(Box::default()),
+            49 => Request::PutRuntimeManagementConfig(Box::default()),
+            50 => Request::RemoveLayerVersionPermission(Box::default()),
+            51 => Request::RemovePermission(Box::default()),
+            52 => Request::TagResource(Box::default()),
+            53 => Request::UntagResource(Box::default()),
+            54 => Request::UpdateAlias(Box::default()),
+            55 => Request::UpdateFunctionCode(Box::default()),
+            56 => Request::UpdateFunctionConfiguration(Box::default()),
+            57 => Request::UpdateFunctionEventInvokeConfig(Box::default()),
+            58 => Request::UpdateFunctionUrlConfig(Box::default()),
             _ => return None,
         })
     }
 
     fn operation(request: &Request) -> &'static Operation {
         let index = match request {
-            Request::AddPermission(_) => 0,
-            Request::CreateAlias(_) => 1,
-            Request::CreateFunction(_) => 2,
-            Request::CreateFunctionUrlConfig(_) => 3,
-            Request::DeleteAlias(_) => 4,
-            Request::DeleteFunction(_) => 5,
-            Request::DeleteFunctionConcurrency(_) => 6,
-            Request::DeleteFunctionUrlConfig(_) => 7,
-            Request::GetAccountSettings(_) => 8,
-            Request::GetAlias(_) => 9,
-            Request::GetFunction(_) => 10,
-            Request::GetFunctionConcurrency(_) => 11,
-            Request::GetFunctionConfiguration(_) => 12,
-            Request::GetFunctionUrlConfig(_) => 13,
-            Request::GetPolicy(_) => 14,
-            Request::Invoke(_) => 15,
-            Request::InvokeAsync(_) => 16,
-            Request::ListAliases(_) => 17,
-            Request::ListFunctionUrlConfigs(_) => 18,
-            Request::ListFunctions(_) => 19,
-            Request::ListTags(_) => 20,
-            Request::ListVersionsByFunction(_) => 21,
-            Request::PublishVersion(_) => 22,
-            Request::PutFunctionConcurrency(_) => 23,
-            Request::RemovePermission(_) => 24,
-            Request::TagResource(_) => 25,
-            Request::UntagResource(_) => 26,
-            Request::UpdateAlias(_) => 27,
-            Request::UpdateFunctionCode(_) => 28,
-            Request::UpdateFunctionConfiguration(_) => 29,
-            Request::UpdateFunctionUrlConfig(_) => 30,
+            Request::AddLayerVersionPermission(_) => 0,
+            Request::AddPermission(_) => 1,
+            Request::CreateAlias(_) => 2,
+            Request::CreateFunction(_) => 3,
+            Request::CreateFunctionUrlConfig(_) => 4,
+            Request::DeleteAlias(_) => 5,
+            Request::DeleteFunction(_) => 6,
+            Request::DeleteFunctionCodeSigningConfig(_) => 7,
+            Request::DeleteFunctionConcurrency(_) => 8,
+            Request::DeleteFunctionEventInvokeConfig(_) => 9,
+            Request::DeleteFunctionUrlConfig(_) => 10,
+            Request::DeleteLayerVersion(_) => 11,
+            Request::DeleteProvisionedConcurrencyConfig(_) => 12,
+            Request::GetAccountSettings(_) => 13,
+            Request::GetAlias(_) => 14,
+            Request::GetFunction(_) => 15,
+            Request::GetFunctionCodeSigningConfig(_) => 16,
+            Request::GetFunctionConcurrency(_) => 17,
+            Request::GetFunctionConfiguration(_) => 18,
+            Request::GetFunctionEventInvokeConfig(_) => 19,
+            Request::GetFunctionRecursionConfig(_) => 20,
+            Request::GetFunctionScalingConfig(_) => 21,
+            Request::GetFunctionUrlConfig(_) => 22,
+            Request::GetLayerVersion(_) => 23,
+            Request::GetLayerVersionByArn(_) => 24,
+            Request::GetLayerVersionPolicy(_) => 25,
+            Request::GetPolicy(_) => 26,
+            Request::GetProvisionedConcurrencyConfig(_) => 27,
+            Request::GetRuntimeManagementConfig(_) => 28,
+            Request::Invoke(_) => 29,
+            Request::InvokeAsync(_) => 30,
+            Request::InvokeWithResponseStream(_) => 31,
+            Request::ListAliases(_) => 32,
+            Request::ListFunctionEventInvokeConfigs(_) => 33,
+            Request::ListFunctionUrlConfigs(_) => 34,
+            Request::ListFunctions(_) => 35,
+            Request::ListLayerVersions(_) => 36,
+            Request::ListLayers(_) => 37,
+            Request::ListProvisionedConcurrencyConfigs(_) => 38,
+            Request::ListTags(_) => 39,
+            Request::ListVersionsByFunction(_) => 40,
+            Request::PublishLayerVersion(_) => 41,
+            Request::PublishVersion(_) => 42,
+            Request::PutFunctionCodeSigningConfig(_) => 43,
+            Request::PutFunctionConcurrency(_) => 44,
+            Request::PutFunctionEventInvokeConfig(_) => 45,
+            Request::PutFunctionRecursionConfig(_) => 46,
+            Request::PutFunctionScalingConfig(_) => 47,
+            Request::PutProvisionedConcurrencyConfig(_) => 48,
+            Request::PutRuntimeManagementConfig(_) => 49,
+            Request::RemoveLayerVersionPermission(_) => 50,
+            Request::RemovePermission(_) => 51,
+            Request::TagResource(_) => 52,
+            Request::UntagResource(_) => 53,
+            Request::UpdateAlias(_) => 54,
+            Request::UpdateFunctionCode(_) => 55,
+            Request::UpdateFunctionConfiguration(_) => 56,
+            Request::UpdateFunctionEventInvokeConfig(_) => 57,
+            Request::UpdateFunctionUrlConfig(_) => 58,
         };
         &SERVICE.operations[index]
     }
 
     fn input(request: &Request) -> &dyn Shape {
         match request {
+            Request::AddLayerVersionPermission(input) => &**input,
             Request::AddPermission(input) => &**input,
             Request::CreateAlias(input) => &**input,
             Request::CreateFunction(input) => &**input,
             Request::CreateFunctionUrlConfig(input) => &**input,
             Request::DeleteAlias(input) => &**input,
             Request::DeleteFunction(input) => &**input,
+            Request::DeleteFunctionCodeSigningConfig(input) => &**input,
             Request::DeleteFunctionConcurrency(input) => &**input,
+            Request::DeleteFunctionEventInvokeConfig(input) => &**input,
             Request::DeleteFunctionUrlConfig(input) => &**input,
+            Request::DeleteLayerVersion(input) => &**input,
+            Request::DeleteProvisionedConcurrencyConfig(input) => &**input,
             Request::GetAccountSettings(input) => &**input,
             Request::GetAlias(input) => &**input,
             Request::GetFunction(input) => &**input,
+            Request::GetFunctionCodeSigningConfig(input) => &**input,
             Request::GetFunctionConcurrency(input) => &**input,
             Request::GetFunctionConfiguration(input) => &**input,
+            Request::GetFunctionEventInvokeConfig(input) => &**input,
+            Request::GetFunctionRecursionConfig(input) => &**input,
+            Request::GetFunctionScalingConfig(input) => &**input,
             Request::GetFunctionUrlConfig(input) => &**input,
+            Request::GetLayerVersion(input) => &**input,
+            Request::GetLayerVersionByArn(input) => &**input,
+            Request::GetLayerVersionPolicy(input) => &**input,
             Request::GetPolicy(input) => &**input,
+            Request::GetProvisionedConcurrencyConfig(input) => &**input,
+            Request::GetRuntimeManagementConfig(input) => &**input,
             Request::Invoke(input) => &**input,
             Request::InvokeAsync(input) => &**input,
+            Request::InvokeWithResponseStream(input) => &**input,
             Request::ListAliases(input) => &**input,
+            Request::ListFunctionEventInvokeConfigs(input) => &**input,
             Request::ListFunctionUrlConfigs(input) => &**input,
             Request::ListFunctions(input) => &**input,
+            Request::ListLayerVersions(input) => &**input,
+            Request::ListLayers(input) => &**input,
+            Request::ListProvisionedConcurrencyConfigs(input) => &**input,
             Request::ListTags(input) => &**input,
             Request::ListVersionsByFunction(input) => &**input,
+            Request::PublishLayerVersion(input) => &**input,
             Request::PublishVersion(input) => &**input,
+            Request::PutFunctionCodeSigningConfig(input) => &**input,
             Request::PutFunctionConcurrency(input) => &**input,
+            Request::PutFunctionEventInvokeConfig(input) => &**input,
+            Request::PutFunctionRecursionConfig(input) => &**input,
+            Request::PutFunctionScalingConfig(input) => &**input,
+            Request::PutProvisionedConcurrencyConfig(input) => &**input,
+            Request::PutRuntimeManagementConfig(input) => &**input,
+            Request::RemoveLayerVersionPermission(input) => &**input,
             Request::RemovePermission(input) => &**input,
             Request::TagResource(input) => &**input,
             Request::UntagResource(input) => &**input,
             Request::UpdateAlias(input) => &**input,
             Request::UpdateFunctionCode(input) => &**input,
             Request::UpdateFunctionConfiguration(input) => &**input,
+            Request::UpdateFunctionEventInvokeConfig(input) => &**input,
             Request::UpdateFunctionUrlConfig(input) => &**input,
         }
     }
 
     fn input_mut(request: &mut Request) -> &mut dyn Shape {
         match request {
+            Request::AddLayerVersionPermission(input) => &mut **input,
             Request::AddPermission(input) => &mut **input,
             Request::CreateAlias(input) => &mut **input,
             Request::CreateFunction(input) => &mut **input,
             Request::CreateFunctionUrlConfig(input) => &mut **input,
             Request::DeleteAlias(input) => &mut **input,
             Request::DeleteFunction(input) => &mut **input,
+            Request::DeleteFunctionCodeSigningConfig(input) => &mut **input,
             Request::DeleteFunctionConcurrency(input) => &mut **input,
+            Request::DeleteFunctionEventInvokeConfig(input) => &mut **input,
             Request::DeleteFunctionUrlConfig(input) => &mut **input,
+            Request::DeleteLayerVersion(input) => &mut **input,
+            Request::DeleteProvisionedConcurrencyConfig(input) => &mut **input,
             Request::GetAccountSettings(input) => &mut **input,
             Request::GetAlias(input) => &mut **input,
             Request::GetFunction(input) => &mut **input,
+            Request::GetFunctionCodeSigningConfig(input) => &mut **input,
             Request::GetFunctionConcurrency(input) => &mut **input,
             Request::GetFunctionConfiguration(input) => &mut **input,
+            Request::GetFunctionEventInvokeConfig(input) => &mut **input,
+            Request::GetFunctionRecursionConfig(input) => &mut **input,
+            Request::GetFunctionScalingConfig(input) => &mut **input,
             Request::GetFunctionUrlConfig(input) => &mut **input,
+            Request::GetLayerVersion(input) => &mut **input,
+            Request::GetLayerVersionByArn(input) => &mut **input,
+            Request::GetLayerVersionPolicy(input) => &mut **input,
             Request::GetPolicy(input) => &mut **input,
+            Request::GetProvisionedConcurrencyConfig(input) => &mut **input,
+            Request::GetRuntimeManagementConfig(input) => &mut **input,
             Request::Invoke(input) => &mut **input,
             Request::InvokeAsync(input) => &mut **input,
+            Request::InvokeWithResponseStream(input) => &mut **input,
             Request::ListAliases(input) => &mut **input,
+            Request::ListFunctionEventInvokeConfigs(input) => &mut **input,
             Request::ListFunctionUrlConfigs(input) => &mut **input,
             Request::ListFunctions(input) => &mut **input,
+            Request::ListLayerVersions(input) => &mut **input,
+            Request::ListLayers(input) => &mut **input,
+            Request::ListProvisionedConcurrencyConfigs(input) => &mut **input,
             Request::ListTags(input) => &mut **input,
             Request::ListVersionsByFunction(input) => &mut **input,
+            Request::PublishLayerVersion(input) => &mut **input,
             Request::PublishVersion(input) => &mut **input,
+            Request::PutFunctionCodeSigningConfig(input) => &mut **input,
             Request::PutFunctionConcurrency(input) => &mut **input,
+            Request::PutFunctionEventInvokeConfig(input) => &mut **input,
+            Request::PutFunctionRecursionConfig(input) => &mut **input,
+            Request::PutFunctionScalingConfig(input) => &mut **input,
+            Request::PutProvisionedConcurrencyConfig(input) => &mut **input,
+            Request::PutRuntimeManagementConfig(input) => &mut **input,
+            Request::RemoveLayerVersionPermission(input) => &mut **input,
             Request::RemovePermission(input) => &mut **input,
             Request::TagResource(input) => &mut **input,
             Request::UntagResource(input) => &mut **input,
             Request::UpdateAlias(input) => &mut **input,
             Request::UpdateFunctionCode(input) => &mut **input,
             Request::UpdateFunctionConfiguration(input) => &mut **input,
+            Request::UpdateFunctionEventInvokeConfig(input) => &mut **input,
             Request::UpdateFunctionUrlConfig(input) => &mut **input,
         }
     }
 
     fn response(operation: &Operation) -> Option<Response> {
         Some(match operation.index {
-            0 => Response::AddPermission(Box::default()),
-            1 => Response::CreateAlias(Box::default()),
-            2 => Response::CreateFunction(Box::default()),
-            3 => Response::CreateFunctionUrlConfig(Box::default()),
-            4 => Response::DeleteAlias,
-            5 => Response::DeleteFunction(Box::default()),
-            6 => Response::DeleteFunctionConcurrency,
-            7 => Response::DeleteFunctionUrlConfig,
-            8 => Response::GetAccountSettings(Box::default()),
-            9 => Response::GetAlias(Box::default()),
-            10 => Response::GetFunction(Box::default()),
-            11 => Response::GetFunctionConcurrency(Box::default()),
-            12 => Response::GetFunctionConfiguration(Box::default()),
-            13 => Response::GetFunctionUrlConfig(Box::default()),
-            14 => Response::GetPolicy(Box::default()),
-            15 => Response::Invoke(Box::default()),
-            16 => Response::InvokeAsync(Box::default()),
-            17 => Response::ListAliases(Box::default()),
-            18 => Response::ListFunctionUrlConfigs(Box::default()),
-            19 => Response::ListFunctions(Box::default()),
-            20 => Response::ListTags(Box::default()),
-            21 => Response::ListVersionsByFunction(Box::default()),
-            22 => Response::PublishVersion(Box::default()),
-            23 => Response::PutFunctionConcurrency(Box::default()),
-            24 => Response::RemovePermission,
-            25 => Response::TagResource,
-            26 => Response::UntagResource,
-            27 => Response::UpdateAlias(Box::default()),
-            28 => Response::UpdateFunctionCode(Box::default()),
-            29 => Response::UpdateFunctionConfiguration(Box::default()),
-            30 => Response::UpdateFunctionUrlConfig(Box::default()),
+            0 => Response::AddLayerVersionPermission(Box::default()),
+            1 => Response::AddPermission(Box::default()),
+            2 => Response::CreateAlias(Box::default()),
+            3 => Response::CreateFunction(Box::default()),
+            4 => Response::CreateFunctionUrlConfig(Box::default()),
+            5 => Response::DeleteAlias,
+            6 => Response::DeleteFunction(Box::default()),
+            7 => Response::DeleteFunctionCodeSigningConfig,
+            8 => Response::DeleteFunctionConcurrency,
+            9 => Response::DeleteFunctionEventInvokeConfig,
+            10 => Response::DeleteFunctionUrlConfig,
+            11 => Response::DeleteLayerVersion,
+            12 => Response::DeleteProvisionedConcurrencyConfig,
+            13 => Response::GetAccountSettings(Box::default()),
+            14 => Response::GetAlias(Box::default()),
+            15 => Response::GetFunction(Box::default()),
+            16 => Response::GetFunctionCodeSigningConfig(Box::default()),
+            17 => Response::GetFunctionConcurrency(Box::default()),
+            18 => Response::GetFunctionConfiguration(Box::default()),
+            19 => Response::GetFunctionEventInvokeConfig(Box::default()),
+            20 => Response::GetFunctionRecursionConfig(Box::default()),
+            21 => Response::GetFunctionScalingConfig(Box::default()),
+            22 => Response::GetFunctionUrlConfig(Box::default()),
+            23 => Response::GetLayerVersion(Box::default()),
+            24 => Response::GetLayerVersionByArn(Box::default()),
+            25 => Response::GetLayerVersionPolicy(Box::default()),
+            26 => Response::GetPolicy(Box::default()),
+            27 => Response::GetProvisionedConcurrencyConfig(Box::default()),
+            28 => Response::GetRuntimeManagementConfig(Box::default()),
+            29 => Response::Invoke(Box::default()),
+            30 => Response::InvokeAsync(Box::default()),
+            31 => Response::InvokeWithResponseStream(Box::default()),
+            32 => Response::ListAliases(Box::default()),
+            33 => Response::ListFunctionEventInvokeConfigs(Box::default()),
+            34 => Response::ListFunctionUrlConfigs(Box::default()),
+            35 => Response::ListFunctions(Box::default()),
+            36 => Response::ListLayerVersions(Box::default()),
+            37 => Response::ListLayers(Box::default()),
+            38 => Response::ListProvisionedConcurrencyConfigs(Box::default()),
+            39 => Response::ListTags(Box::default()),
+            40 => Response::ListVersionsByFunction(Box::default()),
+            41 => Response::PublishLayerVersion(Box::default()),
+            42 => Response::PublishVersion(Box::default()),
+            43 => Response::PutFunctionCodeSigningConfig(Box::default()),
+            44 => Response::PutFunctionConcurrency(Box::default()),
+            45 => Response::PutFunctionEventInvokeConfig(Box::default()),
+            46 => Response::PutFunctionRecursionConfig(Box::default()),
+            47 => Response::PutFunctionScalingConfig(Box::default()),
+            48 => Response::PutProvisionedConcurrencyConfig(Box::default()),
+            49 => Response::PutRuntimeManagementConfig(Box::default()),
+            50 => Response::RemoveLayerVersionPermission,
+            51 => Response::RemovePermission,
+            52 => Response::TagResource,
+            53 => Response::UntagResource,
+            54 => Response::UpdateAlias(Box::default()),
+            55 => Response::UpdateFunctionCode(Box::default()),
+            56 => Response::UpdateFunctionConfiguration(Box::default()),
+            57 => Response::UpdateFunctionEventInvokeConfig(Box::default()),
+            58 => Response::UpdateFunctionUrlConfig(Box::default()),
             _ => return None,
         })
     }
 
     fn output(response: &Response) -> Option<&dyn Shape> {
         match response {
+            Response::AddLayerVersionPermission(output) => Some(&**output),
             Response::AddPermission(output) => Some(&**output),
             Response::CreateAlias(output) => Some(&**output),
             Response::CreateFunction(output) => Some(&**output),
             Response::CreateFunctionUrlConfig(output) => Some(&**output),
             Response::DeleteAlias => None,
             Response::DeleteFunction(output) => Some(&**output),
+            Response::DeleteFunctionCodeSigningConfig => None,
             Response::DeleteFunctionConcurrency => None,
+            Response::DeleteFunctionEventInvokeConfig => None,
             Response::DeleteFunctionUrlConfig => None,
+            Response::DeleteLayerVersion => None,
+            Response::DeleteProvisionedConcurrencyConfig => None,
             Response::GetAccountSettings(output) => Some(&**output),
             Response::GetAlias(output) => Some(&**output),
             Response::GetFunction(output) => Some(&**output),
+            Response::GetFunctionCodeSigningConfig(output) => Some(&**output),
             Response::GetFunctionConcurrency(output) => Some(&**output),
             Response::GetFunctionConfiguration(output) => Some(&**output),
+            Response::GetFunctionEventInvokeConfig(output) => Some(&**output),
+            Response::GetFunctionRecursionConfig(output) => Some(&**output),
+            Response::GetFunctionScalingConfig(output) => Some(&**output),
             Response::GetFunctionUrlConfig(output) => Some(&**output),
+            Response::GetLayerVersion(output) => Some(&**output),
+            Response::GetLayerVersionByArn(output) => Some(&**output),
+            Response::GetLayerVersionPolicy(output) => Some(&**output),
             Response::GetPolicy(output) => Some(&**output),
+            Response::GetProvisionedConcurrencyConfig(output) => Some(&**output),
+            Response::GetRuntimeManagementConfig(output) => Some(&**output),
             Response::Invoke(output) => Some(&**output),
             Response::InvokeAsync(output) => Some(&**output),
+            Response::InvokeWithResponseStream(output) => Some(&**output),
             Response::ListAliases(output) => Some(&**output),
+            Response::ListFunctionEventInvokeConfigs(output) => Some(&**output),
             Response::ListFunctionUrlConfigs(output) => Some(&**output),
             Response::ListFunctions(output) => Some(&**output),
+            Response::ListLayerVersions(output) => Some(&**output),
+            Response::ListLayers(output) => Some(&**output),
+            Response::ListProvisionedConcurrencyConfigs(output) => Some(&**output),
             Response::ListTags(output) => Some(&**output),
             Response::ListVersionsByFunction(output) => Some(&**output),
+            Response::PublishLayerVersion(output) => Some(&**output),
             Response::PublishVersion(output) => Some(&**output),
+            Response::PutFunctionCodeSigningConfig(output) => Some(&**output),
             Response::PutFunctionConcurrency(output) => Some(&**output),
+            Response::PutFunctionEventInvokeConfig(output) => Some(&**output),
+            Response::PutFunctionRecursionConfig(output) => Some(&**output),
+            Response::PutFunctionScalingConfig(output) => Some(&**output),
+            Response::PutProvisionedConcurrencyConfig(output) => Some(&**output),
+            Response::PutRuntimeManagementConfig(output) => Some(&**output),
+            Response::RemoveLayerVersionPermission => None,
             Response::RemovePermission => None,
             Response::TagResource => None,
             Response::UntagResource => None,
             Response::UpdateAlias(output) => Some(&**output),
             Response::UpdateFunctionCode(output) => Some(&**output),
             Response::UpdateFunctionConfiguration(output) => Some(&**output),
+            Response::UpdateFunctionEventInvokeConfig(output) => Some(&**output),
             Response::UpdateFunctionUrlConfig(output) => Some(&**output),
         }
     }
 
     fn output_mut(response: &mut Response) -> Option<&mut dyn Shape> {
         match response {
+            Response::AddLayerVersionPermission(output) => Some(&mut **output),
             Response::AddPermission(output) => Some(&mut **output),
             Response::CreateAlias(output) => Some(&mut **output),
             Response::CreateFunction(output) => Some(&mut **output),
             Response::CreateFunctionUrlConfig(output) => Some(&mut **output),
             Response::DeleteAlias => None,
             Response::DeleteFunction(output) => Some(&mut **output),
+            Response::DeleteFunctionCodeSigningConfig => None,
             Response::DeleteFunctionConcurrency => None,
+            Response::DeleteFunctionEventInvokeConfig => None,
             Response::DeleteFunctionUrlConfig => None,
+            Response::DeleteLayerVersion => None,
+            Response::DeleteProvisionedConcurrencyConfig => None,
             Response::GetAccountSettings(output) => Some(&mut **output),
             Response::GetAlias(output) => Some(&mut **output),
             Response::GetFunction(output) => Some(&mut **output),
+            Response::GetFunctionCodeSigningConfig(output) => Some(&mut **output),
             Response::GetFunctionConcurrency(output) => Some(&mut **output),
             Response::GetFunctionConfiguration(output) => Some(&mut **output),
+            Response::GetFunctionEventInvokeConfig(output) => Some(&mut **output),
+            Response::GetFunctionRecursionConfig(output) => Some(&mut **output),
+            Response::GetFunctionScalingConfig(output) => Some(&mut **output),
             Response::GetFunctionUrlConfig(output) => Some(&mut **output),
+            Response::GetLayerVersion(output) => Some(&mut **output),
+            Response::GetLayerVersionByArn(output) => Some(&mut **output),
+            Response::GetLayerVersionPolicy(output) => Some(&mut **output),
             Response::GetPolicy(output) => Some(&mut **output),
+            Response::GetProvisionedConcurrencyConfig(output) => Some(&mut **output),
+            Response::GetRuntimeManagementConfig(output) => Some(&mut **output),
             Response::Invoke(output) => Some(&mut **output),
             Response::InvokeAsync(output) => Some(&mut **output),
+            Response::InvokeWithResponseStream(output) => Some(&mut **output),
             Response::ListAliases(output) => Some(&mut **output),
+            Response::ListFunctionEventInvokeConfigs(output) => Some(&mut **output),
             Response::ListFunctionUrlConfigs(output) => Some(&mut **output),
             Response::ListFunctions(output) => Some(&mut **output),
+            Response::ListLayerVersions(output) => Some(&mut **output),
+            Response::ListLayers(output) => Some(&mut **output),
+            Response::ListProvisionedConcurrencyConfigs(output) => Some(&mut **output),
             Response::ListTags(output) => Some(&mut **output),
             Response::ListVersionsByFunction(output) => Some(&mut **output),
+            Response::PublishLayerVersion(output) => Some(&mut **output),
             Response::PublishVersion(output) => Some(&mut **output),
+            Response::PutFunctionCodeSigningConfig(output) => Some(&mut **output),
             Response::PutFunctionConcurrency(output) => Some(&mut **output),
+            Response::PutFunctionEventInvokeConfig(output) => Some(&mut **output),
+            Response::PutFunctionRecursionConfig(output) => Some(&mut **output),
+            Response::PutFunctionScalingConfig(output) => Some(&mut **output),
+            Response::PutProvisionedConcurrencyConfig(output) => Some(&mut **output),
+            Response::PutRuntimeManagementConfig(output) => Some(&mut **output),
+            Response::RemoveLayerVersionPermission => None,
             Response::RemovePermission => None,
             Response::TagResource => None,
             Response::UntagResource => None,
             Response::UpdateAlias(output) => Some(&mut **output),
             Response::UpdateFunctionCode(output) => Some(&mut **output),
             Response::UpdateFunctionConfiguration(output) => Some(&mut **output),
+            Response::UpdateFunctionEventInvokeConfig(output) => Some(&mut **output),
             Response::UpdateFunctionUrlConfig(output) => Some(&mut **output),
         }
     }

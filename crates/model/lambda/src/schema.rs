@@ -17,6 +17,22 @@ pub(crate) static ACCOUNT_USAGE: Schema =
 static PATTERN_OF_ACTION: Pattern =
     Pattern::new("(lambda:[*]|lambda:[a-zA-Z]+|[*])", "(lambda:[*]|lambda:[a-zA-Z]+|[*])", None);
 pub(crate) static ACTION: Schema = Schema::string("Action").pattern(&PATTERN_OF_ACTION);
+pub(crate) static ADD_LAYER_VERSION_PERMISSION_REQUEST: Schema = Schema::structure(
+    "AddLayerVersionPermissionRequest",
+    &[
+        Member::new("LayerName", &LAYER_NAME).required().at(Location::Label),
+        Member::new("VersionNumber", &LAYER_VERSION_NUMBER).required().at(Location::Label),
+        Member::new("StatementId", &STATEMENT_ID).required(),
+        Member::new("Action", &LAYER_PERMISSION_ALLOWED_ACTION).required(),
+        Member::new("Principal", &LAYER_PERMISSION_ALLOWED_PRINCIPAL).required(),
+        Member::new("OrganizationId", &ORGANIZATION_ID),
+        Member::new("RevisionId", &STRING).at(Location::Query),
+    ],
+);
+pub(crate) static ADD_LAYER_VERSION_PERMISSION_RESPONSE: Schema = Schema::structure(
+    "AddLayerVersionPermissionResponse",
+    &[Member::new("Statement", &STRING), Member::new("RevisionId", &STRING)],
+);
 pub(crate) static ADD_PERMISSION_REQUEST: Schema = Schema::structure(
     "AddPermissionRequest",
     &[
@@ -104,6 +120,9 @@ pub(crate) static CODE_VERIFICATION_FAILED_EXCEPTION: Schema = Schema::structure
     "CodeVerificationFailedException",
     &[Member::new("Type", &STRING), Member::new("Message", &STRING)],
 );
+pub(crate) static COMPATIBLE_ARCHITECTURES: Schema =
+    Schema::list("CompatibleArchitectures", &ARCHITECTURE).min(0).max(2);
+pub(crate) static COMPATIBLE_RUNTIMES: Schema = Schema::list("CompatibleRuntimes", &RUNTIME).min(0).max(15);
 pub(crate) static CONCURRENCY: Schema =
     Schema::structure("Concurrency", &[Member::new("ReservedConcurrentExecutions", &RESERVED_CONCURRENT_EXECUTIONS)]);
 pub(crate) static CORS: Schema = Schema::structure(
@@ -141,12 +160,12 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Schema = Schema::structure(
         Member::new("Publish", &BOOLEAN),
         Member::new("VpcConfig", &VPC_CONFIG).refused(Tolerated::Empty),
         Member::new("PackageType", &PACKAGE_TYPE).refused(Tolerated::Text("Zip")),
-        Member::new("DeadLetterConfig", &DEAD_LETTER_CONFIG).refused(Tolerated::Empty),
+        Member::new("DeadLetterConfig", &DEAD_LETTER_CONFIG),
         Member::new("Environment", &ENVIRONMENT),
         Member::new("KMSKeyArn", &KMS_KEY_ARN).stored(),
         Member::new("TracingConfig", &TRACING_CONFIG).stored(),
         Member::new("Tags", &TAGS),
-        Member::new("Layers", &LAYER_LIST).refused(Tolerated::Empty),
+        Member::new("Layers", &LAYER_LIST),
         Member::new("FileSystemConfigs", &FILE_SYSTEM_CONFIG_LIST).refused(Tolerated::Empty),
         Member::new("ImageConfig", &IMAGE_CONFIG).refused(Tolerated::Empty),
         Member::new("CodeSigningConfigArn", &CODE_SIGNING_CONFIG_ARN).refused(Tolerated::Nothing),
@@ -181,6 +200,7 @@ pub(crate) static CREATE_FUNCTION_URL_CONFIG_RESPONSE: Schema = Schema::structur
         Member::new("InvokeMode", &INVOKE_MODE),
     ],
 );
+pub(crate) static DATE: Schema = Schema::timestamp("Date");
 pub(crate) static DEAD_LETTER_CONFIG: Schema =
     Schema::structure("DeadLetterConfig", &[Member::new("TargetArn", &RESOURCE_ARN)]);
 pub(crate) static DELETE_ALIAS_REQUEST: Schema = Schema::structure(
@@ -190,9 +210,20 @@ pub(crate) static DELETE_ALIAS_REQUEST: Schema = Schema::structure(
         Member::new("Name", &ALIAS).required().at(Location::Label),
     ],
 );
+pub(crate) static DELETE_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Schema = Schema::structure(
+    "DeleteFunctionCodeSigningConfigRequest",
+    &[Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label)],
+);
 pub(crate) static DELETE_FUNCTION_CONCURRENCY_REQUEST: Schema = Schema::structure(
     "DeleteFunctionConcurrencyRequest",
     &[Member::new("FunctionName", &FUNCTION_NAME).required().at(Location::Label)],
+);
+pub(crate) static DELETE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Schema = Schema::structure(
+    "DeleteFunctionEventInvokeConfigRequest",
+    &[
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER).at(Location::Query),
+    ],
 );
 pub(crate) static DELETE_FUNCTION_REQUEST: Schema = Schema::structure(
     "DeleteFunctionRequest",
@@ -210,7 +241,32 @@ pub(crate) static DELETE_FUNCTION_URL_CONFIG_REQUEST: Schema = Schema::structure
         Member::new("Qualifier", &FUNCTION_URL_QUALIFIER).at(Location::Query),
     ],
 );
+pub(crate) static DELETE_LAYER_VERSION_REQUEST: Schema = Schema::structure(
+    "DeleteLayerVersionRequest",
+    &[
+        Member::new("LayerName", &LAYER_NAME).required().at(Location::Label),
+        Member::new("VersionNumber", &LAYER_VERSION_NUMBER).required().at(Location::Label),
+    ],
+);
+pub(crate) static DELETE_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Schema = Schema::structure(
+    "DeleteProvisionedConcurrencyConfigRequest",
+    &[
+        Member::new("FunctionName", &FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &QUALIFIER).required().at(Location::Query),
+    ],
+);
 pub(crate) static DESCRIPTION: Schema = Schema::string("Description").min(0).max(256);
+static PATTERN_OF_DESTINATION_ARN: Pattern = Pattern::new(
+    "$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)",
+    "$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1})?:([0-9]{12})?:(.*)",
+    None,
+);
+pub(crate) static DESTINATION_ARN: Schema =
+    Schema::string("DestinationArn").min(0).max(350).pattern(&PATTERN_OF_DESTINATION_ARN);
+pub(crate) static DESTINATION_CONFIG: Schema = Schema::structure(
+    "DestinationConfig",
+    &[Member::new("OnSuccess", &ON_SUCCESS), Member::new("OnFailure", &ON_FAILURE)],
+);
 pub(crate) static DURABLE_CONFIG: Schema = Schema::structure(
     "DurableConfig",
     &[
@@ -364,6 +420,18 @@ pub(crate) static FUNCTION_CONFIGURATION: Schema = Schema::structure(
         Member::new("TenancyConfig", &TENANCY_CONFIG),
     ],
 );
+pub(crate) static FUNCTION_EVENT_INVOKE_CONFIG: Schema = Schema::structure(
+    "FunctionEventInvokeConfig",
+    &[
+        Member::new("LastModified", &DATE),
+        Member::new("FunctionArn", &FUNCTION_ARN),
+        Member::new("MaximumRetryAttempts", &MAXIMUM_RETRY_ATTEMPTS),
+        Member::new("MaximumEventAgeInSeconds", &MAXIMUM_EVENT_AGE_IN_SECONDS),
+        Member::new("DestinationConfig", &DESTINATION_CONFIG),
+    ],
+);
+pub(crate) static FUNCTION_EVENT_INVOKE_CONFIG_LIST: Schema =
+    Schema::list("FunctionEventInvokeConfigList", &FUNCTION_EVENT_INVOKE_CONFIG);
 pub(crate) static FUNCTION_LIST: Schema = Schema::list("FunctionList", &FUNCTION_CONFIGURATION);
 static PATTERN_OF_FUNCTION_NAME: Pattern = Pattern::new(
     "(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?",
@@ -372,6 +440,15 @@ static PATTERN_OF_FUNCTION_NAME: Pattern = Pattern::new(
 );
 pub(crate) static FUNCTION_NAME: Schema =
     Schema::string("FunctionName").min(1).max(140).pattern(&PATTERN_OF_FUNCTION_NAME);
+pub(crate) static FUNCTION_SCALING_CONFIG: Schema = Schema::structure(
+    "FunctionScalingConfig",
+    &[
+        Member::new("MinExecutionEnvironments", &FUNCTION_SCALING_CONFIG_EXECUTION_ENVIRONMENTS),
+        Member::new("MaxExecutionEnvironments", &FUNCTION_SCALING_CONFIG_EXECUTION_ENVIRONMENTS),
+    ],
+);
+pub(crate) static FUNCTION_SCALING_CONFIG_EXECUTION_ENVIRONMENTS: Schema =
+    Schema::integer("FunctionScalingConfigExecutionEnvironments").min(0).max(15000);
 pub(crate) static FUNCTION_URL: Schema = Schema::string("FunctionUrl").min(40).max(100);
 pub(crate) static FUNCTION_URL_AUTH_TYPE: Schema = Schema::enumeration("FunctionUrlAuthType", &["NONE", "AWS_IAM"]);
 pub(crate) static FUNCTION_URL_CONFIG: Schema = Schema::structure(
@@ -410,6 +487,14 @@ pub(crate) static GET_ALIAS_REQUEST: Schema = Schema::structure(
         Member::new("Name", &ALIAS).required().at(Location::Label),
     ],
 );
+pub(crate) static GET_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Schema = Schema::structure(
+    "GetFunctionCodeSigningConfigRequest",
+    &[Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label)],
+);
+pub(crate) static GET_FUNCTION_CODE_SIGNING_CONFIG_RESPONSE: Schema = Schema::structure(
+    "GetFunctionCodeSigningConfigResponse",
+    &[Member::new("CodeSigningConfigArn", &CODE_SIGNING_CONFIG_ARN), Member::new("FunctionName", &FUNCTION_NAME)],
+);
 pub(crate) static GET_FUNCTION_CONCURRENCY_REQUEST: Schema = Schema::structure(
     "GetFunctionConcurrencyRequest",
     &[Member::new("FunctionName", &FUNCTION_NAME).required().at(Location::Label)],
@@ -425,6 +510,19 @@ pub(crate) static GET_FUNCTION_CONFIGURATION_REQUEST: Schema = Schema::structure
         Member::new("Qualifier", &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER).at(Location::Query),
     ],
 );
+pub(crate) static GET_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Schema = Schema::structure(
+    "GetFunctionEventInvokeConfigRequest",
+    &[
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER).at(Location::Query),
+    ],
+);
+pub(crate) static GET_FUNCTION_RECURSION_CONFIG_REQUEST: Schema = Schema::structure(
+    "GetFunctionRecursionConfigRequest",
+    &[Member::new("FunctionName", &UNQUALIFIED_FUNCTION_NAME).required().at(Location::Label)],
+);
+pub(crate) static GET_FUNCTION_RECURSION_CONFIG_RESPONSE: Schema =
+    Schema::structure("GetFunctionRecursionConfigResponse", &[Member::new("RecursiveLoop", &RECURSIVE_LOOP)]);
 pub(crate) static GET_FUNCTION_REQUEST: Schema = Schema::structure(
     "GetFunctionRequest",
     &[
@@ -440,6 +538,21 @@ pub(crate) static GET_FUNCTION_RESPONSE: Schema = Schema::structure(
         Member::new("Tags", &TAGS),
         Member::new("TagsError", &TAGS_ERROR),
         Member::new("Concurrency", &CONCURRENCY),
+    ],
+);
+pub(crate) static GET_FUNCTION_SCALING_CONFIG_REQUEST: Schema = Schema::structure(
+    "GetFunctionScalingConfigRequest",
+    &[
+        Member::new("FunctionName", &UNQUALIFIED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &PUBLISHED_FUNCTION_QUALIFIER).required().at(Location::Query),
+    ],
+);
+pub(crate) static GET_FUNCTION_SCALING_CONFIG_RESPONSE: Schema = Schema::structure(
+    "GetFunctionScalingConfigResponse",
+    &[
+        Member::new("FunctionArn", &FUNCTION_ARN),
+        Member::new("AppliedFunctionScalingConfig", &FUNCTION_SCALING_CONFIG),
+        Member::new("RequestedFunctionScalingConfig", &FUNCTION_SCALING_CONFIG),
     ],
 );
 pub(crate) static GET_FUNCTION_URL_CONFIG_REQUEST: Schema = Schema::structure(
@@ -461,6 +574,42 @@ pub(crate) static GET_FUNCTION_URL_CONFIG_RESPONSE: Schema = Schema::structure(
         Member::new("InvokeMode", &INVOKE_MODE),
     ],
 );
+pub(crate) static GET_LAYER_VERSION_BY_ARN_REQUEST: Schema = Schema::structure(
+    "GetLayerVersionByArnRequest",
+    &[Member::new("Arn", &LAYER_VERSION_ARN).required().at(Location::Query)],
+);
+pub(crate) static GET_LAYER_VERSION_POLICY_REQUEST: Schema = Schema::structure(
+    "GetLayerVersionPolicyRequest",
+    &[
+        Member::new("LayerName", &LAYER_NAME).required().at(Location::Label),
+        Member::new("VersionNumber", &LAYER_VERSION_NUMBER).required().at(Location::Label),
+    ],
+);
+pub(crate) static GET_LAYER_VERSION_POLICY_RESPONSE: Schema = Schema::structure(
+    "GetLayerVersionPolicyResponse",
+    &[Member::new("Policy", &STRING), Member::new("RevisionId", &STRING)],
+);
+pub(crate) static GET_LAYER_VERSION_REQUEST: Schema = Schema::structure(
+    "GetLayerVersionRequest",
+    &[
+        Member::new("LayerName", &LAYER_NAME).required().at(Location::Label),
+        Member::new("VersionNumber", &LAYER_VERSION_NUMBER).required().at(Location::Label),
+    ],
+);
+pub(crate) static GET_LAYER_VERSION_RESPONSE: Schema = Schema::structure(
+    "GetLayerVersionResponse",
+    &[
+        Member::new("Content", &LAYER_VERSION_CONTENT_OUTPUT),
+        Member::new("LayerArn", &LAYER_ARN),
+        Member::new("LayerVersionArn", &LAYER_VERSION_ARN),
+        Member::new("Description", &DESCRIPTION),
+        Member::new("CreatedDate", &TIMESTAMP),
+        Member::new("Version", &LAYER_VERSION_NUMBER),
+        Member::new("CompatibleRuntimes", &COMPATIBLE_RUNTIMES),
+        Member::new("LicenseInfo", &LICENSE_INFO),
+        Member::new("CompatibleArchitectures", &COMPATIBLE_ARCHITECTURES),
+    ],
+);
 pub(crate) static GET_POLICY_REQUEST: Schema = Schema::structure(
     "GetPolicyRequest",
     &[
@@ -470,6 +619,39 @@ pub(crate) static GET_POLICY_REQUEST: Schema = Schema::structure(
 );
 pub(crate) static GET_POLICY_RESPONSE: Schema =
     Schema::structure("GetPolicyResponse", &[Member::new("Policy", &STRING), Member::new("RevisionId", &STRING)]);
+pub(crate) static GET_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Schema = Schema::structure(
+    "GetProvisionedConcurrencyConfigRequest",
+    &[
+        Member::new("FunctionName", &FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &QUALIFIER).required().at(Location::Query),
+    ],
+);
+pub(crate) static GET_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE: Schema = Schema::structure(
+    "GetProvisionedConcurrencyConfigResponse",
+    &[
+        Member::new("RequestedProvisionedConcurrentExecutions", &POSITIVE_INTEGER),
+        Member::new("AvailableProvisionedConcurrentExecutions", &NON_NEGATIVE_INTEGER),
+        Member::new("AllocatedProvisionedConcurrentExecutions", &NON_NEGATIVE_INTEGER),
+        Member::new("Status", &PROVISIONED_CONCURRENCY_STATUS_ENUM),
+        Member::new("StatusReason", &STRING),
+        Member::new("LastModified", &TIMESTAMP),
+    ],
+);
+pub(crate) static GET_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Schema = Schema::structure(
+    "GetRuntimeManagementConfigRequest",
+    &[
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER).at(Location::Query),
+    ],
+);
+pub(crate) static GET_RUNTIME_MANAGEMENT_CONFIG_RESPONSE: Schema = Schema::structure(
+    "GetRuntimeManagementConfigResponse",
+    &[
+        Member::new("UpdateRuntimeOn", &UPDATE_RUNTIME_ON),
+        Member::new("RuntimeVersionArn", &RUNTIME_VERSION_ARN),
+        Member::new("FunctionArn", &NAME_SPACED_FUNCTION_ARN),
+    ],
+);
 static PATTERN_OF_HANDLER: Pattern = Pattern::new("[^\\s]+", "[^ \\t\\n\\x0B\\f\\r]+", None);
 pub(crate) static HANDLER: Schema = Schema::string("Handler").min(0).max(128).pattern(&PATTERN_OF_HANDLER);
 static PATTERN_OF_HEADER: Pattern = Pattern::new(".*", ".*", None);
@@ -559,6 +741,44 @@ pub(crate) static INVOKE_ASYNC_REQUEST: Schema = Schema::structure(
 pub(crate) static INVOKE_ASYNC_RESPONSE: Schema =
     Schema::structure("InvokeAsyncResponse", &[Member::new("Status", &HTTP_STATUS).at(Location::StatusCode)]);
 pub(crate) static INVOKE_MODE: Schema = Schema::enumeration("InvokeMode", &["RESPONSE_STREAM", "BUFFERED"]);
+pub(crate) static INVOKE_RESPONSE_STREAM_UPDATE: Schema =
+    Schema::structure("InvokeResponseStreamUpdate", &[Member::new("Payload", &BLOB).at(Location::EventPayload)]);
+pub(crate) static INVOKE_WITH_RESPONSE_STREAM_COMPLETE_EVENT: Schema = Schema::structure(
+    "InvokeWithResponseStreamCompleteEvent",
+    &[Member::new("ErrorCode", &STRING), Member::new("ErrorDetails", &STRING), Member::new("LogResult", &STRING)],
+);
+pub(crate) static INVOKE_WITH_RESPONSE_STREAM_REQUEST: Schema = Schema::structure(
+    "InvokeWithResponseStreamRequest",
+    &[
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("InvocationType", &RESPONSE_STREAMING_INVOCATION_TYPE)
+            .wire("X-Amz-Invocation-Type")
+            .at(Location::Header),
+        Member::new("LogType", &LOG_TYPE).wire("X-Amz-Log-Type").at(Location::Header),
+        Member::new("ClientContext", &STRING).wire("X-Amz-Client-Context").at(Location::Header),
+        Member::new("Qualifier", &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER).at(Location::Query),
+        Member::new("Payload", &BLOB),
+        Member::new("TenantId", &TENANT_ID).wire("X-Amz-Tenant-Id").at(Location::Header).refused(Tolerated::Nothing),
+    ],
+)
+.payload(5);
+pub(crate) static INVOKE_WITH_RESPONSE_STREAM_RESPONSE: Schema = Schema::structure(
+    "InvokeWithResponseStreamResponse",
+    &[
+        Member::new("StatusCode", &INTEGER).at(Location::StatusCode),
+        Member::new("ExecutedVersion", &VERSION).wire("X-Amz-Executed-Version").at(Location::Header),
+        Member::new("EventStream", &INVOKE_WITH_RESPONSE_STREAM_RESPONSE_EVENT),
+        Member::new("ResponseStreamContentType", &STRING).wire("Content-Type").at(Location::Header),
+    ],
+)
+.payload(2);
+pub(crate) static INVOKE_WITH_RESPONSE_STREAM_RESPONSE_EVENT: Schema = Schema::structure(
+    "InvokeWithResponseStreamResponseEvent",
+    &[
+        Member::new("PayloadChunk", &INVOKE_RESPONSE_STREAM_UPDATE),
+        Member::new("InvokeComplete", &INVOKE_WITH_RESPONSE_STREAM_COMPLETE_EVENT),
+    ],
+);
 pub(crate) static INVOKED_VIA_FUNCTION_URL: Schema = Schema::boolean("InvokedViaFunctionUrl");
 pub(crate) static KMS_ACCESS_DENIED_EXCEPTION: Schema =
     Schema::structure("KMSAccessDeniedException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
@@ -592,7 +812,30 @@ pub(crate) static LAYER: Schema = Schema::structure(
         Member::new("SigningJobArn", &ARN),
     ],
 );
+static PATTERN_OF_LAYER_ARN: Pattern = Pattern::new(
+    "arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\\d{12}:layer:[a-zA-Z0-9-_]+",
+    "arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:[0-9]{12}:layer:[a-zA-Z0-9-_]+",
+    None,
+);
+pub(crate) static LAYER_ARN: Schema = Schema::string("LayerArn").min(1).max(140).pattern(&PATTERN_OF_LAYER_ARN);
 pub(crate) static LAYER_LIST: Schema = Schema::list("LayerList", &LAYER_VERSION_ARN);
+static PATTERN_OF_LAYER_NAME: Pattern = Pattern::new(
+    "(arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\\d{12}:layer:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+",
+    "(arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:[0-9]{12}:layer:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+",
+    None,
+);
+pub(crate) static LAYER_NAME: Schema = Schema::string("LayerName").min(1).max(140).pattern(&PATTERN_OF_LAYER_NAME);
+static PATTERN_OF_LAYER_PERMISSION_ALLOWED_ACTION: Pattern =
+    Pattern::new("lambda:GetLayerVersion", "lambda:GetLayerVersion", None);
+pub(crate) static LAYER_PERMISSION_ALLOWED_ACTION: Schema =
+    Schema::string("LayerPermissionAllowedAction").min(0).max(22).pattern(&PATTERN_OF_LAYER_PERMISSION_ALLOWED_ACTION);
+static PATTERN_OF_LAYER_PERMISSION_ALLOWED_PRINCIPAL: Pattern = Pattern::new(
+    "\\d{12}|\\*|arn:(aws[a-zA-Z-]*):iam::\\d{12}:root",
+    "[0-9]{12}|\\*|arn:(aws[a-zA-Z-]*):iam::[0-9]{12}:root",
+    None,
+);
+pub(crate) static LAYER_PERMISSION_ALLOWED_PRINCIPAL: Schema =
+    Schema::string("LayerPermissionAllowedPrincipal").pattern(&PATTERN_OF_LAYER_PERMISSION_ALLOWED_PRINCIPAL);
 static PATTERN_OF_LAYER_VERSION_ARN: Pattern = Pattern::new(
     "(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)",
     "(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)",
@@ -600,7 +843,50 @@ static PATTERN_OF_LAYER_VERSION_ARN: Pattern = Pattern::new(
 );
 pub(crate) static LAYER_VERSION_ARN: Schema =
     Schema::string("LayerVersionArn").min(1).max(2048).pattern(&PATTERN_OF_LAYER_VERSION_ARN);
+pub(crate) static LAYER_VERSION_CONTENT_INPUT: Schema = Schema::structure(
+    "LayerVersionContentInput",
+    &[
+        Member::new("S3Bucket", &S3_BUCKET).refused(Tolerated::Nothing),
+        Member::new("S3Key", &S3_KEY).refused(Tolerated::Nothing),
+        Member::new("S3ObjectVersion", &S3_OBJECT_VERSION).refused(Tolerated::Nothing),
+        Member::new("ZipFile", &BLOB),
+    ],
+);
+pub(crate) static LAYER_VERSION_CONTENT_OUTPUT: Schema = Schema::structure(
+    "LayerVersionContentOutput",
+    &[
+        Member::new("Location", &STRING),
+        Member::new("CodeSha256", &STRING),
+        Member::new("CodeSize", &LONG),
+        Member::new("SigningProfileVersionArn", &STRING),
+        Member::new("SigningJobArn", &STRING),
+    ],
+);
+pub(crate) static LAYER_VERSION_NUMBER: Schema = Schema::long("LayerVersionNumber");
+pub(crate) static LAYER_VERSIONS_LIST: Schema = Schema::list("LayerVersionsList", &LAYER_VERSIONS_LIST_ITEM);
+pub(crate) static LAYER_VERSIONS_LIST_ITEM: Schema = Schema::structure(
+    "LayerVersionsListItem",
+    &[
+        Member::new("LayerVersionArn", &LAYER_VERSION_ARN),
+        Member::new("Version", &LAYER_VERSION_NUMBER),
+        Member::new("Description", &DESCRIPTION),
+        Member::new("CreatedDate", &TIMESTAMP),
+        Member::new("CompatibleRuntimes", &COMPATIBLE_RUNTIMES),
+        Member::new("LicenseInfo", &LICENSE_INFO),
+        Member::new("CompatibleArchitectures", &COMPATIBLE_ARCHITECTURES),
+    ],
+);
+pub(crate) static LAYERS_LIST: Schema = Schema::list("LayersList", &LAYERS_LIST_ITEM);
+pub(crate) static LAYERS_LIST_ITEM: Schema = Schema::structure(
+    "LayersListItem",
+    &[
+        Member::new("LayerName", &LAYER_NAME),
+        Member::new("LayerArn", &LAYER_ARN),
+        Member::new("LatestMatchingVersion", &LAYER_VERSIONS_LIST_ITEM),
+    ],
+);
 pub(crate) static LAYERS_REFERENCE_LIST: Schema = Schema::list("LayersReferenceList", &LAYER);
+pub(crate) static LICENSE_INFO: Schema = Schema::string("LicenseInfo").min(0).max(512);
 pub(crate) static LIST_ALIASES_REQUEST: Schema = Schema::structure(
     "ListAliasesRequest",
     &[
@@ -613,6 +899,21 @@ pub(crate) static LIST_ALIASES_REQUEST: Schema = Schema::structure(
 pub(crate) static LIST_ALIASES_RESPONSE: Schema = Schema::structure(
     "ListAliasesResponse",
     &[Member::new("NextMarker", &STRING), Member::new("Aliases", &ALIAS_LIST)],
+);
+pub(crate) static LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST: Schema = Schema::structure(
+    "ListFunctionEventInvokeConfigsRequest",
+    &[
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Marker", &STRING).at(Location::Query),
+        Member::new("MaxItems", &MAX_FUNCTION_EVENT_INVOKE_CONFIG_LIST_ITEMS).at(Location::Query),
+    ],
+);
+pub(crate) static LIST_FUNCTION_EVENT_INVOKE_CONFIGS_RESPONSE: Schema = Schema::structure(
+    "ListFunctionEventInvokeConfigsResponse",
+    &[
+        Member::new("FunctionEventInvokeConfigs", &FUNCTION_EVENT_INVOKE_CONFIG_LIST),
+        Member::new("NextMarker", &STRING),
+    ],
 );
 pub(crate) static LIST_FUNCTION_URL_CONFIGS_REQUEST: Schema = Schema::structure(
     "ListFunctionUrlConfigsRequest",
@@ -638,6 +939,46 @@ pub(crate) static LIST_FUNCTIONS_REQUEST: Schema = Schema::structure(
 pub(crate) static LIST_FUNCTIONS_RESPONSE: Schema = Schema::structure(
     "ListFunctionsResponse",
     &[Member::new("NextMarker", &STRING), Member::new("Functions", &FUNCTION_LIST)],
+);
+pub(crate) static LIST_LAYER_VERSIONS_REQUEST: Schema = Schema::structure(
+    "ListLayerVersionsRequest",
+    &[
+        Member::new("CompatibleRuntime", &RUNTIME).at(Location::Query),
+        Member::new("LayerName", &LAYER_NAME).required().at(Location::Label),
+        Member::new("Marker", &STRING).at(Location::Query),
+        Member::new("MaxItems", &MAX_LAYER_LIST_ITEMS).at(Location::Query),
+        Member::new("CompatibleArchitecture", &ARCHITECTURE).at(Location::Query),
+    ],
+);
+pub(crate) static LIST_LAYER_VERSIONS_RESPONSE: Schema = Schema::structure(
+    "ListLayerVersionsResponse",
+    &[Member::new("NextMarker", &STRING), Member::new("LayerVersions", &LAYER_VERSIONS_LIST)],
+);
+pub(crate) static LIST_LAYERS_REQUEST: Schema = Schema::structure(
+    "ListLayersRequest",
+    &[
+        Member::new("CompatibleRuntime", &RUNTIME).at(Location::Query),
+        Member::new("Marker", &STRING).at(Location::Query),
+        Member::new("MaxItems", &MAX_LAYER_LIST_ITEMS).at(Location::Query),
+        Member::new("CompatibleArchitecture", &ARCHITECTURE).at(Location::Query),
+    ],
+);
+pub(crate) static LIST_LAYERS_RESPONSE: Schema =
+    Schema::structure("ListLayersResponse", &[Member::new("NextMarker", &STRING), Member::new("Layers", &LAYERS_LIST)]);
+pub(crate) static LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST: Schema = Schema::structure(
+    "ListProvisionedConcurrencyConfigsRequest",
+    &[
+        Member::new("FunctionName", &FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Marker", &STRING).at(Location::Query),
+        Member::new("MaxItems", &MAX_PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEMS).at(Location::Query),
+    ],
+);
+pub(crate) static LIST_PROVISIONED_CONCURRENCY_CONFIGS_RESPONSE: Schema = Schema::structure(
+    "ListProvisionedConcurrencyConfigsResponse",
+    &[
+        Member::new("ProvisionedConcurrencyConfigs", &PROVISIONED_CONCURRENCY_CONFIG_LIST),
+        Member::new("NextMarker", &STRING),
+    ],
 );
 pub(crate) static LIST_TAGS_REQUEST: Schema =
     Schema::structure("ListTagsRequest", &[Member::new("Resource", &TAGGABLE_RESOURCE).required().at(Location::Label)]);
@@ -675,8 +1016,15 @@ static PATTERN_OF_MASTER_REGION: Pattern =
     Pattern::new("ALL|[a-z]{2}(-gov)?-[a-z]+-\\d{1}", "ALL|[a-z]{2}(-gov)?-[a-z]+-[0-9]{1}", None);
 pub(crate) static MASTER_REGION: Schema = Schema::string("MasterRegion").pattern(&PATTERN_OF_MASTER_REGION);
 pub(crate) static MAX_AGE: Schema = Schema::integer("MaxAge").min(0).max(86400);
+pub(crate) static MAX_FUNCTION_EVENT_INVOKE_CONFIG_LIST_ITEMS: Schema =
+    Schema::integer("MaxFunctionEventInvokeConfigListItems").min(1).max(50);
 pub(crate) static MAX_ITEMS: Schema = Schema::integer("MaxItems").min(1).max(50);
+pub(crate) static MAX_LAYER_LIST_ITEMS: Schema = Schema::integer("MaxLayerListItems").min(1).max(50);
 pub(crate) static MAX_LIST_ITEMS: Schema = Schema::integer("MaxListItems").min(1).max(10000);
+pub(crate) static MAX_PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEMS: Schema =
+    Schema::integer("MaxProvisionedConcurrencyConfigListItems").min(1).max(50);
+pub(crate) static MAXIMUM_EVENT_AGE_IN_SECONDS: Schema = Schema::integer("MaximumEventAgeInSeconds").min(60).max(21600);
+pub(crate) static MAXIMUM_RETRY_ATTEMPTS: Schema = Schema::integer("MaximumRetryAttempts").min(0).max(2);
 pub(crate) static MEMORY_SIZE: Schema = Schema::integer("MemorySize").min(128).max(32768);
 static PATTERN_OF_METHOD: Pattern = Pattern::new(".*", ".*", None);
 pub(crate) static METHOD: Schema = Schema::string("Method").min(0).max(6).pattern(&PATTERN_OF_METHOD);
@@ -699,6 +1047,7 @@ pub(crate) static NAMESPACED_STATEMENT_ID: Schema =
     Schema::string("NamespacedStatementId").min(1).max(100).pattern(&PATTERN_OF_NAMESPACED_STATEMENT_ID);
 pub(crate) static NO_PUBLISHED_VERSION_EXCEPTION: Schema =
     Schema::structure("NoPublishedVersionException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
+pub(crate) static NON_NEGATIVE_INTEGER: Schema = Schema::integer("NonNegativeInteger").min(0);
 pub(crate) static NULLABLE_BOOLEAN: Schema = Schema::boolean("NullableBoolean");
 static PATTERN_OF_NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER: Pattern =
     Pattern::new("\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+", "\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+", None);
@@ -707,6 +1056,11 @@ pub(crate) static NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER: Schema =
         .min(1)
         .max(128)
         .pattern(&PATTERN_OF_NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER);
+pub(crate) static ON_FAILURE: Schema = Schema::structure("OnFailure", &[Member::new("Destination", &DESTINATION_ARN)]);
+pub(crate) static ON_SUCCESS: Schema = Schema::structure("OnSuccess", &[Member::new("Destination", &DESTINATION_ARN)]);
+static PATTERN_OF_ORGANIZATION_ID: Pattern = Pattern::new("o-[a-z0-9]{10,32}", "o-[a-z0-9]{10,32}", None);
+pub(crate) static ORGANIZATION_ID: Schema =
+    Schema::string("OrganizationId").min(0).max(34).pattern(&PATTERN_OF_ORGANIZATION_ID);
 static PATTERN_OF_ORIGIN: Pattern = Pattern::new(".*", ".*", None);
 pub(crate) static ORIGIN: Schema = Schema::string("Origin").min(1).max(253).pattern(&PATTERN_OF_ORIGIN);
 pub(crate) static PACKAGE_TYPE: Schema = Schema::enumeration("PackageType", &["Zip", "Image"]);
@@ -716,6 +1070,7 @@ pub(crate) static POLICY_LENGTH_EXCEEDED_EXCEPTION: Schema = Schema::structure(
     "PolicyLengthExceededException",
     &[Member::new("Type", &STRING), Member::new("message", &STRING)],
 );
+pub(crate) static POSITIVE_INTEGER: Schema = Schema::integer("PositiveInteger").min(1);
 pub(crate) static PRECONDITION_FAILED_EXCEPTION: Schema =
     Schema::structure("PreconditionFailedException", &[Member::new("Type", &STRING), Member::new("message", &STRING)]);
 static PATTERN_OF_PRINCIPAL: Pattern = Pattern::new("[^\\s]+", "[^ \\t\\n\\x0B\\f\\r]+", None);
@@ -723,6 +1078,51 @@ pub(crate) static PRINCIPAL: Schema = Schema::string("Principal").pattern(&PATTE
 static PATTERN_OF_PRINCIPAL_ORG_ID: Pattern = Pattern::new("o-[a-z0-9]{10,32}", "o-[a-z0-9]{10,32}", None);
 pub(crate) static PRINCIPAL_ORG_ID: Schema =
     Schema::string("PrincipalOrgID").min(12).max(34).pattern(&PATTERN_OF_PRINCIPAL_ORG_ID);
+pub(crate) static PROVISIONED_CONCURRENCY_CONFIG_LIST: Schema =
+    Schema::list("ProvisionedConcurrencyConfigList", &PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEM);
+pub(crate) static PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEM: Schema = Schema::structure(
+    "ProvisionedConcurrencyConfigListItem",
+    &[
+        Member::new("FunctionArn", &FUNCTION_ARN),
+        Member::new("RequestedProvisionedConcurrentExecutions", &POSITIVE_INTEGER),
+        Member::new("AvailableProvisionedConcurrentExecutions", &NON_NEGATIVE_INTEGER),
+        Member::new("AllocatedProvisionedConcurrentExecutions", &NON_NEGATIVE_INTEGER),
+        Member::new("Status", &PROVISIONED_CONCURRENCY_STATUS_ENUM),
+        Member::new("StatusReason", &STRING),
+        Member::new("LastModified", &TIMESTAMP),
+    ],
+);
+pub(crate) static PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION: Schema = Schema::structure(
+    "ProvisionedConcurrencyConfigNotFoundException",
+    &[Member::new("Type", &STRING), Member::new("message", &STRING)],
+);
+pub(crate) static PROVISIONED_CONCURRENCY_STATUS_ENUM: Schema =
+    Schema::enumeration("ProvisionedConcurrencyStatusEnum", &["IN_PROGRESS", "READY", "FAILED"]);
+pub(crate) static PUBLISH_LAYER_VERSION_REQUEST: Schema = Schema::structure(
+    "PublishLayerVersionRequest",
+    &[
+        Member::new("LayerName", &LAYER_NAME).required().at(Location::Label),
+        Member::new("Description", &DESCRIPTION),
+        Member::new("Content", &LAYER_VERSION_CONTENT_INPUT).required(),
+        Member::new("CompatibleRuntimes", &COMPATIBLE_RUNTIMES),
+        Member::new("LicenseInfo", &LICENSE_INFO),
+        Member::new("CompatibleArchitectures", &COMPATIBLE_ARCHITECTURES),
+    ],
+);
+pub(crate) static PUBLISH_LAYER_VERSION_RESPONSE: Schema = Schema::structure(
+    "PublishLayerVersionResponse",
+    &[
+        Member::new("Content", &LAYER_VERSION_CONTENT_OUTPUT),
+        Member::new("LayerArn", &LAYER_ARN),
+        Member::new("LayerVersionArn", &LAYER_VERSION_ARN),
+        Member::new("Description", &DESCRIPTION),
+        Member::new("CreatedDate", &TIMESTAMP),
+        Member::new("Version", &LAYER_VERSION_NUMBER),
+        Member::new("CompatibleRuntimes", &COMPATIBLE_RUNTIMES),
+        Member::new("LicenseInfo", &LICENSE_INFO),
+        Member::new("CompatibleArchitectures", &COMPATIBLE_ARCHITECTURES),
+    ],
+);
 pub(crate) static PUBLISH_VERSION_REQUEST: Schema = Schema::structure(
     "PublishVersionRequest",
     &[
@@ -733,6 +1133,24 @@ pub(crate) static PUBLISH_VERSION_REQUEST: Schema = Schema::structure(
         Member::new("PublishTo", &FUNCTION_VERSION_LATEST_PUBLISHED).refused(Tolerated::Nothing),
     ],
 );
+static PATTERN_OF_PUBLISHED_FUNCTION_QUALIFIER: Pattern =
+    Pattern::new("(\\$LATEST\\.PUBLISHED|[0-9]+)", "(\\$LATEST\\.PUBLISHED|[0-9]+)", None);
+pub(crate) static PUBLISHED_FUNCTION_QUALIFIER: Schema =
+    Schema::string("PublishedFunctionQualifier").min(1).max(128).pattern(&PATTERN_OF_PUBLISHED_FUNCTION_QUALIFIER);
+pub(crate) static PUT_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Schema = Schema::structure(
+    "PutFunctionCodeSigningConfigRequest",
+    &[
+        Member::new("CodeSigningConfigArn", &CODE_SIGNING_CONFIG_ARN).required(),
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label),
+    ],
+);
+pub(crate) static PUT_FUNCTION_CODE_SIGNING_CONFIG_RESPONSE: Schema = Schema::structure(
+    "PutFunctionCodeSigningConfigResponse",
+    &[
+        Member::new("CodeSigningConfigArn", &CODE_SIGNING_CONFIG_ARN).required(),
+        Member::new("FunctionName", &FUNCTION_NAME).required(),
+    ],
+);
 pub(crate) static PUT_FUNCTION_CONCURRENCY_REQUEST: Schema = Schema::structure(
     "PutFunctionConcurrencyRequest",
     &[
@@ -740,8 +1158,85 @@ pub(crate) static PUT_FUNCTION_CONCURRENCY_REQUEST: Schema = Schema::structure(
         Member::new("ReservedConcurrentExecutions", &RESERVED_CONCURRENT_EXECUTIONS).required(),
     ],
 );
+pub(crate) static PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Schema = Schema::structure(
+    "PutFunctionEventInvokeConfigRequest",
+    &[
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER).at(Location::Query),
+        Member::new("MaximumRetryAttempts", &MAXIMUM_RETRY_ATTEMPTS),
+        Member::new("MaximumEventAgeInSeconds", &MAXIMUM_EVENT_AGE_IN_SECONDS),
+        Member::new("DestinationConfig", &DESTINATION_CONFIG),
+    ],
+);
+pub(crate) static PUT_FUNCTION_RECURSION_CONFIG_REQUEST: Schema = Schema::structure(
+    "PutFunctionRecursionConfigRequest",
+    &[
+        Member::new("FunctionName", &UNQUALIFIED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("RecursiveLoop", &RECURSIVE_LOOP).required(),
+    ],
+);
+pub(crate) static PUT_FUNCTION_RECURSION_CONFIG_RESPONSE: Schema =
+    Schema::structure("PutFunctionRecursionConfigResponse", &[Member::new("RecursiveLoop", &RECURSIVE_LOOP)]);
+pub(crate) static PUT_FUNCTION_SCALING_CONFIG_REQUEST: Schema = Schema::structure(
+    "PutFunctionScalingConfigRequest",
+    &[
+        Member::new("FunctionName", &UNQUALIFIED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &PUBLISHED_FUNCTION_QUALIFIER).required().at(Location::Query),
+        Member::new("FunctionScalingConfig", &FUNCTION_SCALING_CONFIG),
+    ],
+);
+pub(crate) static PUT_FUNCTION_SCALING_CONFIG_RESPONSE: Schema =
+    Schema::structure("PutFunctionScalingConfigResponse", &[Member::new("FunctionState", &STATE)]);
+pub(crate) static PUT_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Schema = Schema::structure(
+    "PutProvisionedConcurrencyConfigRequest",
+    &[
+        Member::new("FunctionName", &FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &QUALIFIER).required().at(Location::Query),
+        Member::new("ProvisionedConcurrentExecutions", &POSITIVE_INTEGER).required(),
+    ],
+);
+pub(crate) static PUT_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE: Schema = Schema::structure(
+    "PutProvisionedConcurrencyConfigResponse",
+    &[
+        Member::new("RequestedProvisionedConcurrentExecutions", &POSITIVE_INTEGER),
+        Member::new("AvailableProvisionedConcurrentExecutions", &NON_NEGATIVE_INTEGER),
+        Member::new("AllocatedProvisionedConcurrentExecutions", &NON_NEGATIVE_INTEGER),
+        Member::new("Status", &PROVISIONED_CONCURRENCY_STATUS_ENUM),
+        Member::new("StatusReason", &STRING),
+        Member::new("LastModified", &TIMESTAMP),
+    ],
+);
+pub(crate) static PUT_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Schema = Schema::structure(
+    "PutRuntimeManagementConfigRequest",
+    &[
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER).at(Location::Query),
+        Member::new("UpdateRuntimeOn", &UPDATE_RUNTIME_ON).required().stored(),
+        Member::new("RuntimeVersionArn", &RUNTIME_VERSION_ARN),
+    ],
+);
+pub(crate) static PUT_RUNTIME_MANAGEMENT_CONFIG_RESPONSE: Schema = Schema::structure(
+    "PutRuntimeManagementConfigResponse",
+    &[
+        Member::new("UpdateRuntimeOn", &UPDATE_RUNTIME_ON).required(),
+        Member::new("FunctionArn", &FUNCTION_ARN).required(),
+        Member::new("RuntimeVersionArn", &RUNTIME_VERSION_ARN),
+    ],
+);
+static PATTERN_OF_QUALIFIER: Pattern = Pattern::new("(|[a-zA-Z0-9$_-]+)", "(|[a-zA-Z0-9$_-]+)", None);
+pub(crate) static QUALIFIER: Schema = Schema::string("Qualifier").min(1).max(128).pattern(&PATTERN_OF_QUALIFIER);
 pub(crate) static RECURSIVE_INVOCATION_EXCEPTION: Schema =
     Schema::structure("RecursiveInvocationException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
+pub(crate) static RECURSIVE_LOOP: Schema = Schema::enumeration("RecursiveLoop", &["Allow", "Terminate"]);
+pub(crate) static REMOVE_LAYER_VERSION_PERMISSION_REQUEST: Schema = Schema::structure(
+    "RemoveLayerVersionPermissionRequest",
+    &[
+        Member::new("LayerName", &LAYER_NAME).required().at(Location::Label),
+        Member::new("VersionNumber", &LAYER_VERSION_NUMBER).required().at(Location::Label),
+        Member::new("StatementId", &STATEMENT_ID).required().at(Location::Label),
+        Member::new("RevisionId", &STRING).at(Location::Query),
+    ],
+);
 pub(crate) static REMOVE_PERMISSION_REQUEST: Schema = Schema::structure(
     "RemovePermissionRequest",
     &[
@@ -763,6 +1258,8 @@ pub(crate) static RESOURCE_NOT_FOUND_EXCEPTION: Schema =
     Schema::structure("ResourceNotFoundException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
 pub(crate) static RESOURCE_NOT_READY_EXCEPTION: Schema =
     Schema::structure("ResourceNotReadyException", &[Member::new("Type", &STRING), Member::new("message", &STRING)]);
+pub(crate) static RESPONSE_STREAMING_INVOCATION_TYPE: Schema =
+    Schema::enumeration("ResponseStreamingInvocationType", &["RequestResponse", "DryRun"]);
 pub(crate) static RETENTION_PERIOD_IN_DAYS: Schema = Schema::integer("RetentionPeriodInDays").min(1).max(90);
 static PATTERN_OF_ROLE_ARN: Pattern = Pattern::new(
     "arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+",
@@ -808,8 +1305,7 @@ pub(crate) static SERIALIZED_REQUEST_ENTITY_TOO_LARGE_EXCEPTION: Schema = Schema
 );
 pub(crate) static SERVICE_EXCEPTION: Schema =
     Schema::structure("ServiceException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
-pub(crate) static SNAP_START: Schema =
-    Schema::structure("SnapStart", &[Member::new("ApplyOn", &SNAP_START_APPLY_ON).refused(Tolerated::Text("None"))]);
+pub(crate) static SNAP_START: Schema = Schema::structure("SnapStart", &[Member::new("ApplyOn", &SNAP_START_APPLY_ON)]);
 pub(crate) static SNAP_START_APPLY_ON: Schema = Schema::enumeration("SnapStartApplyOn", &["PublishedVersions", "None"]);
 pub(crate) static SNAP_START_EXCEPTION: Schema =
     Schema::structure("SnapStartException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
@@ -945,6 +1441,13 @@ pub(crate) static TRACING_CONFIG: Schema = Schema::structure("TracingConfig", &[
 pub(crate) static TRACING_CONFIG_RESPONSE: Schema =
     Schema::structure("TracingConfigResponse", &[Member::new("Mode", &TRACING_MODE)]);
 pub(crate) static TRACING_MODE: Schema = Schema::enumeration("TracingMode", &["Active", "PassThrough"]);
+static PATTERN_OF_UNQUALIFIED_FUNCTION_NAME: Pattern = Pattern::new(
+    "(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)",
+    "(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:)?([0-9]{12}:)?(function:)?([a-zA-Z0-9-_]+)",
+    None,
+);
+pub(crate) static UNQUALIFIED_FUNCTION_NAME: Schema =
+    Schema::string("UnqualifiedFunctionName").min(1).max(140).pattern(&PATTERN_OF_UNQUALIFIED_FUNCTION_NAME);
 pub(crate) static UNRESERVED_CONCURRENT_EXECUTIONS: Schema = Schema::integer("UnreservedConcurrentExecutions").min(0);
 pub(crate) static UNSUPPORTED_MEDIA_TYPE_EXCEPTION: Schema = Schema::structure(
     "UnsupportedMediaTypeException",
@@ -997,11 +1500,11 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Schema = Schema::struct
         Member::new("VpcConfig", &VPC_CONFIG).refused(Tolerated::Empty),
         Member::new("Environment", &ENVIRONMENT),
         Member::new("Runtime", &RUNTIME),
-        Member::new("DeadLetterConfig", &DEAD_LETTER_CONFIG).refused(Tolerated::Empty),
+        Member::new("DeadLetterConfig", &DEAD_LETTER_CONFIG),
         Member::new("KMSKeyArn", &KMS_KEY_ARN).stored(),
         Member::new("TracingConfig", &TRACING_CONFIG).stored(),
         Member::new("RevisionId", &STRING),
-        Member::new("Layers", &LAYER_LIST).refused(Tolerated::Empty),
+        Member::new("Layers", &LAYER_LIST),
         Member::new("FileSystemConfigs", &FILE_SYSTEM_CONFIG_LIST).refused(Tolerated::Empty),
         Member::new("ImageConfig", &IMAGE_CONFIG).refused(Tolerated::Empty),
         Member::new("EphemeralStorage", &EPHEMERAL_STORAGE),
@@ -1009,6 +1512,16 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Schema = Schema::struct
         Member::new("LoggingConfig", &LOGGING_CONFIG),
         Member::new("CapacityProviderConfig", &CAPACITY_PROVIDER_CONFIG).refused(Tolerated::Nothing),
         Member::new("DurableConfig", &DURABLE_CONFIG).refused(Tolerated::Nothing),
+    ],
+);
+pub(crate) static UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Schema = Schema::structure(
+    "UpdateFunctionEventInvokeConfigRequest",
+    &[
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required().at(Location::Label),
+        Member::new("Qualifier", &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER).at(Location::Query),
+        Member::new("MaximumRetryAttempts", &MAXIMUM_RETRY_ATTEMPTS),
+        Member::new("MaximumEventAgeInSeconds", &MAXIMUM_EVENT_AGE_IN_SECONDS),
+        Member::new("DestinationConfig", &DESTINATION_CONFIG),
     ],
 );
 pub(crate) static UPDATE_FUNCTION_URL_CONFIG_REQUEST: Schema = Schema::structure(
@@ -1033,6 +1546,8 @@ pub(crate) static UPDATE_FUNCTION_URL_CONFIG_RESPONSE: Schema = Schema::structur
         Member::new("InvokeMode", &INVOKE_MODE),
     ],
 );
+pub(crate) static UPDATE_RUNTIME_ON: Schema =
+    Schema::enumeration("UpdateRuntimeOn", &["Auto", "Manual", "FunctionUpdate"]);
 static PATTERN_OF_VERSION: Pattern = Pattern::new("(\\$LATEST|[0-9]+)", "(\\$LATEST|[0-9]+)", None);
 pub(crate) static VERSION: Schema = Schema::string("Version").min(1).max(1024).pattern(&PATTERN_OF_VERSION);
 static PATTERN_OF_VERSION_WITH_LATEST_PUBLISHED: Pattern =

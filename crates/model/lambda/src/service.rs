@@ -19,8 +19,33 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     missing_parameter: None,
     operations: &[
         Operation {
-            name: "AddPermission",
+            name: "AddLayerVersionPermission",
             index: 0,
+            http: HttpBinding {
+                method: "POST",
+                path: &[
+                    Segment::Literal("2018-10-31"),
+                    Segment::Literal("layers"),
+                    Segment::Label("LayerName"),
+                    Segment::Literal("versions"),
+                    Segment::Label("VersionNumber"),
+                    Segment::Literal("policy"),
+                ],
+                query: &[],
+                status: 201,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::ADD_LAYER_VERSION_PERMISSION_REQUEST,
+            output: Some(&schema::ADD_LAYER_VERSION_PERMISSION_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:AddLayerVersionPermission",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "AddPermission",
+            index: 1,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -43,7 +68,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "CreateAlias",
-            index: 1,
+            index: 2,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -66,7 +91,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "CreateFunction",
-            index: 2,
+            index: 3,
             http: HttpBinding {
                 method: "POST",
                 path: &[Segment::Literal("2015-03-31"), Segment::Literal("functions")],
@@ -84,7 +109,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "CreateFunctionUrlConfig",
-            index: 3,
+            index: 4,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -107,7 +132,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteAlias",
-            index: 4,
+            index: 5,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -131,7 +156,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteFunction",
-            index: 5,
+            index: 6,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[Segment::Literal("2015-03-31"), Segment::Literal("functions"), Segment::Label("FunctionName")],
@@ -148,8 +173,31 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "DeleteFunctionCodeSigningConfig",
+            index: 7,
+            http: HttpBinding {
+                method: "DELETE",
+                path: &[
+                    Segment::Literal("2020-06-30"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("code-signing-config"),
+                ],
+                query: &[],
+                status: 204,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DELETE_FUNCTION_CODE_SIGNING_CONFIG_REQUEST,
+            output: None,
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:DeleteFunctionCodeSigningConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "DeleteFunctionConcurrency",
-            index: 6,
+            index: 8,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -171,8 +219,31 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "DeleteFunctionEventInvokeConfig",
+            index: 9,
+            http: HttpBinding {
+                method: "DELETE",
+                path: &[
+                    Segment::Literal("2019-09-25"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("event-invoke-config"),
+                ],
+                query: &[],
+                status: 204,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DELETE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST,
+            output: None,
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:DeleteFunctionEventInvokeConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "DeleteFunctionUrlConfig",
-            index: 7,
+            index: 10,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -194,8 +265,55 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "DeleteLayerVersion",
+            index: 11,
+            http: HttpBinding {
+                method: "DELETE",
+                path: &[
+                    Segment::Literal("2018-10-31"),
+                    Segment::Literal("layers"),
+                    Segment::Label("LayerName"),
+                    Segment::Literal("versions"),
+                    Segment::Label("VersionNumber"),
+                ],
+                query: &[],
+                status: 204,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DELETE_LAYER_VERSION_REQUEST,
+            output: None,
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:DeleteLayerVersion",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "DeleteProvisionedConcurrencyConfig",
+            index: 12,
+            http: HttpBinding {
+                method: "DELETE",
+                path: &[
+                    Segment::Literal("2019-09-30"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("provisioned-concurrency"),
+                ],
+                query: &[],
+                status: 204,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DELETE_PROVISIONED_CONCURRENCY_CONFIG_REQUEST,
+            output: None,
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:DeleteProvisionedConcurrencyConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "GetAccountSettings",
-            index: 8,
+            index: 13,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2016-08-19"), Segment::Literal("account-settings")],
@@ -213,7 +331,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetAlias",
-            index: 9,
+            index: 14,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -237,7 +355,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetFunction",
-            index: 10,
+            index: 15,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2015-03-31"), Segment::Literal("functions"), Segment::Label("FunctionName")],
@@ -254,8 +372,31 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "GetFunctionCodeSigningConfig",
+            index: 16,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2020-06-30"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("code-signing-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_FUNCTION_CODE_SIGNING_CONFIG_REQUEST,
+            output: Some(&schema::GET_FUNCTION_CODE_SIGNING_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetFunctionCodeSigningConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "GetFunctionConcurrency",
-            index: 11,
+            index: 17,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -278,7 +419,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetFunctionConfiguration",
-            index: 12,
+            index: 18,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -300,8 +441,77 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "GetFunctionEventInvokeConfig",
+            index: 19,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2019-09-25"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("event-invoke-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST,
+            output: Some(&schema::FUNCTION_EVENT_INVOKE_CONFIG),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetFunctionEventInvokeConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "GetFunctionRecursionConfig",
+            index: 20,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2024-08-31"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("recursion-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_FUNCTION_RECURSION_CONFIG_REQUEST,
+            output: Some(&schema::GET_FUNCTION_RECURSION_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetFunctionRecursionConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "GetFunctionScalingConfig",
+            index: 21,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2025-11-30"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("function-scaling-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_FUNCTION_SCALING_CONFIG_REQUEST,
+            output: Some(&schema::GET_FUNCTION_SCALING_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetFunctionScalingConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "GetFunctionUrlConfig",
-            index: 13,
+            index: 22,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -323,8 +533,75 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "GetLayerVersion",
+            index: 23,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2018-10-31"),
+                    Segment::Literal("layers"),
+                    Segment::Label("LayerName"),
+                    Segment::Literal("versions"),
+                    Segment::Label("VersionNumber"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_LAYER_VERSION_REQUEST,
+            output: Some(&schema::GET_LAYER_VERSION_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetLayerVersion",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "GetLayerVersionByArn",
+            index: 24,
+            http: HttpBinding {
+                method: "GET",
+                path: &[Segment::Literal("2018-10-31"), Segment::Literal("layers")],
+                query: &[("find", "LayerVersion")],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_LAYER_VERSION_BY_ARN_REQUEST,
+            output: Some(&schema::GET_LAYER_VERSION_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetLayerVersionByArn",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "GetLayerVersionPolicy",
+            index: 25,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2018-10-31"),
+                    Segment::Literal("layers"),
+                    Segment::Label("LayerName"),
+                    Segment::Literal("versions"),
+                    Segment::Label("VersionNumber"),
+                    Segment::Literal("policy"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_LAYER_VERSION_POLICY_REQUEST,
+            output: Some(&schema::GET_LAYER_VERSION_POLICY_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetLayerVersionPolicy",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "GetPolicy",
-            index: 14,
+            index: 26,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -346,8 +623,54 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "GetProvisionedConcurrencyConfig",
+            index: 27,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2019-09-30"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("provisioned-concurrency"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_PROVISIONED_CONCURRENCY_CONFIG_REQUEST,
+            output: Some(&schema::GET_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetProvisionedConcurrencyConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "GetRuntimeManagementConfig",
+            index: 28,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2021-07-20"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("runtime-management-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_RUNTIME_MANAGEMENT_CONFIG_REQUEST,
+            output: Some(&schema::GET_RUNTIME_MANAGEMENT_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetRuntimeManagementConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "Invoke",
-            index: 15,
+            index: 29,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -370,7 +693,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "InvokeAsync",
-            index: 16,
+            index: 30,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -392,8 +715,31 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 8388608,
         },
         Operation {
+            name: "InvokeWithResponseStream",
+            index: 31,
+            http: HttpBinding {
+                method: "POST",
+                path: &[
+                    Segment::Literal("2021-11-15"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("response-streaming-invocations"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::INVOKE_WITH_RESPONSE_STREAM_REQUEST,
+            output: Some(&schema::INVOKE_WITH_RESPONSE_STREAM_RESPONSE),
+            result_wrapper: None,
+            class: Class::Flow,
+            read_only: false,
+            action: "lambda:InvokeFunction",
+            body_bytes_max: 8388608,
+        },
+        Operation {
             name: "ListAliases",
-            index: 17,
+            index: 32,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -415,8 +761,32 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "ListFunctionEventInvokeConfigs",
+            index: 33,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2019-09-25"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("event-invoke-config"),
+                    Segment::Literal("list"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST,
+            output: Some(&schema::LIST_FUNCTION_EVENT_INVOKE_CONFIGS_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:ListFunctionEventInvokeConfigs",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "ListFunctionUrlConfigs",
-            index: 18,
+            index: 34,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -439,7 +809,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListFunctions",
-            index: 19,
+            index: 35,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2015-03-31"), Segment::Literal("functions")],
@@ -456,8 +826,72 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "ListLayerVersions",
+            index: 36,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2018-10-31"),
+                    Segment::Literal("layers"),
+                    Segment::Label("LayerName"),
+                    Segment::Literal("versions"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_LAYER_VERSIONS_REQUEST,
+            output: Some(&schema::LIST_LAYER_VERSIONS_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:ListLayerVersions",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "ListLayers",
+            index: 37,
+            http: HttpBinding {
+                method: "GET",
+                path: &[Segment::Literal("2018-10-31"), Segment::Literal("layers")],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_LAYERS_REQUEST,
+            output: Some(&schema::LIST_LAYERS_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:ListLayers",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "ListProvisionedConcurrencyConfigs",
+            index: 38,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2019-09-30"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("provisioned-concurrency"),
+                ],
+                query: &[("List", "ALL")],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST,
+            output: Some(&schema::LIST_PROVISIONED_CONCURRENCY_CONFIGS_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:ListProvisionedConcurrencyConfigs",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "ListTags",
-            index: 20,
+            index: 39,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2017-03-31"), Segment::Literal("tags"), Segment::Label("Resource")],
@@ -475,7 +909,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListVersionsByFunction",
-            index: 21,
+            index: 40,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -497,8 +931,31 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "PublishLayerVersion",
+            index: 41,
+            http: HttpBinding {
+                method: "POST",
+                path: &[
+                    Segment::Literal("2018-10-31"),
+                    Segment::Literal("layers"),
+                    Segment::Label("LayerName"),
+                    Segment::Literal("versions"),
+                ],
+                query: &[],
+                status: 201,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::PUBLISH_LAYER_VERSION_REQUEST,
+            output: Some(&schema::PUBLISH_LAYER_VERSION_RESPONSE),
+            result_wrapper: None,
+            class: Class::Flow,
+            read_only: false,
+            action: "lambda:PublishLayerVersion",
+            body_bytes_max: 70167211,
+        },
+        Operation {
             name: "PublishVersion",
-            index: 22,
+            index: 42,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -520,8 +977,31 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "PutFunctionCodeSigningConfig",
+            index: 43,
+            http: HttpBinding {
+                method: "PUT",
+                path: &[
+                    Segment::Literal("2020-06-30"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("code-signing-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::PUT_FUNCTION_CODE_SIGNING_CONFIG_REQUEST,
+            output: Some(&schema::PUT_FUNCTION_CODE_SIGNING_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:PutFunctionCodeSigningConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "PutFunctionConcurrency",
-            index: 23,
+            index: 44,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -543,8 +1023,149 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "PutFunctionEventInvokeConfig",
+            index: 45,
+            http: HttpBinding {
+                method: "PUT",
+                path: &[
+                    Segment::Literal("2019-09-25"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("event-invoke-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST,
+            output: Some(&schema::FUNCTION_EVENT_INVOKE_CONFIG),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:PutFunctionEventInvokeConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "PutFunctionRecursionConfig",
+            index: 46,
+            http: HttpBinding {
+                method: "PUT",
+                path: &[
+                    Segment::Literal("2024-08-31"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("recursion-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::PUT_FUNCTION_RECURSION_CONFIG_REQUEST,
+            output: Some(&schema::PUT_FUNCTION_RECURSION_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:PutFunctionRecursionConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "PutFunctionScalingConfig",
+            index: 47,
+            http: HttpBinding {
+                method: "PUT",
+                path: &[
+                    Segment::Literal("2025-11-30"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("function-scaling-config"),
+                ],
+                query: &[],
+                status: 202,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::PUT_FUNCTION_SCALING_CONFIG_REQUEST,
+            output: Some(&schema::PUT_FUNCTION_SCALING_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:PutFunctionScalingConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "PutProvisionedConcurrencyConfig",
+            index: 48,
+            http: HttpBinding {
+                method: "PUT",
+                path: &[
+                    Segment::Literal("2019-09-30"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("provisioned-concurrency"),
+                ],
+                query: &[],
+                status: 202,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::PUT_PROVISIONED_CONCURRENCY_CONFIG_REQUEST,
+            output: Some(&schema::PUT_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:PutProvisionedConcurrencyConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "PutRuntimeManagementConfig",
+            index: 49,
+            http: HttpBinding {
+                method: "PUT",
+                path: &[
+                    Segment::Literal("2021-07-20"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("runtime-management-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::PUT_RUNTIME_MANAGEMENT_CONFIG_REQUEST,
+            output: Some(&schema::PUT_RUNTIME_MANAGEMENT_CONFIG_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:PutRuntimeManagementConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "RemoveLayerVersionPermission",
+            index: 50,
+            http: HttpBinding {
+                method: "DELETE",
+                path: &[
+                    Segment::Literal("2018-10-31"),
+                    Segment::Literal("layers"),
+                    Segment::Label("LayerName"),
+                    Segment::Literal("versions"),
+                    Segment::Label("VersionNumber"),
+                    Segment::Literal("policy"),
+                    Segment::Label("StatementId"),
+                ],
+                query: &[],
+                status: 204,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::REMOVE_LAYER_VERSION_PERMISSION_REQUEST,
+            output: None,
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:RemoveLayerVersionPermission",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "RemovePermission",
-            index: 24,
+            index: 51,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -568,7 +1189,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TagResource",
-            index: 25,
+            index: 52,
             http: HttpBinding {
                 method: "POST",
                 path: &[Segment::Literal("2017-03-31"), Segment::Literal("tags"), Segment::Label("Resource")],
@@ -586,7 +1207,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UntagResource",
-            index: 26,
+            index: 53,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[Segment::Literal("2017-03-31"), Segment::Literal("tags"), Segment::Label("Resource")],
@@ -604,7 +1225,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateAlias",
-            index: 27,
+            index: 54,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -628,7 +1249,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateFunctionCode",
-            index: 28,
+            index: 55,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -651,7 +1272,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateFunctionConfiguration",
-            index: 29,
+            index: 56,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -673,8 +1294,31 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "UpdateFunctionEventInvokeConfig",
+            index: 57,
+            http: HttpBinding {
+                method: "POST",
+                path: &[
+                    Segment::Literal("2019-09-25"),
+                    Segment::Literal("functions"),
+                    Segment::Label("FunctionName"),
+                    Segment::Literal("event-invoke-config"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST,
+            output: Some(&schema::FUNCTION_EVENT_INVOKE_CONFIG),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:UpdateFunctionEventInvokeConfig",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "UpdateFunctionUrlConfig",
-            index: 30,
+            index: 58,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -697,19 +1341,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
     ],
     unsupported: &[
-        UnsupportedOperation {
-            name: "AddLayerVersionPermission",
-            method: "POST",
-            path: &[
-                Segment::Literal("2018-10-31"),
-                Segment::Literal("layers"),
-                Segment::Label("LayerName"),
-                Segment::Literal("versions"),
-                Segment::Label("VersionNumber"),
-                Segment::Literal("policy"),
-            ],
-            query: &[],
-        },
         UnsupportedOperation {
             name: "CheckpointDurableExecution",
             method: "POST",
@@ -763,51 +1394,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             name: "DeleteEventSourceMapping",
             method: "DELETE",
             path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings"), Segment::Label("UUID")],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "DeleteFunctionCodeSigningConfig",
-            method: "DELETE",
-            path: &[
-                Segment::Literal("2020-06-30"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("code-signing-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "DeleteFunctionEventInvokeConfig",
-            method: "DELETE",
-            path: &[
-                Segment::Literal("2019-09-25"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("event-invoke-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "DeleteLayerVersion",
-            method: "DELETE",
-            path: &[
-                Segment::Literal("2018-10-31"),
-                Segment::Literal("layers"),
-                Segment::Label("LayerName"),
-                Segment::Literal("versions"),
-                Segment::Label("VersionNumber"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "DeleteProvisionedConcurrencyConfig",
-            method: "DELETE",
-            path: &[
-                Segment::Literal("2019-09-30"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("provisioned-concurrency"),
-            ],
             query: &[],
         },
         UnsupportedOperation {
@@ -869,114 +1455,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             query: &[],
         },
         UnsupportedOperation {
-            name: "GetFunctionCodeSigningConfig",
-            method: "GET",
-            path: &[
-                Segment::Literal("2020-06-30"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("code-signing-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "GetFunctionEventInvokeConfig",
-            method: "GET",
-            path: &[
-                Segment::Literal("2019-09-25"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("event-invoke-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "GetFunctionRecursionConfig",
-            method: "GET",
-            path: &[
-                Segment::Literal("2024-08-31"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("recursion-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "GetFunctionScalingConfig",
-            method: "GET",
-            path: &[
-                Segment::Literal("2025-11-30"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("function-scaling-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "GetLayerVersion",
-            method: "GET",
-            path: &[
-                Segment::Literal("2018-10-31"),
-                Segment::Literal("layers"),
-                Segment::Label("LayerName"),
-                Segment::Literal("versions"),
-                Segment::Label("VersionNumber"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "GetLayerVersionByArn",
-            method: "GET",
-            path: &[Segment::Literal("2018-10-31"), Segment::Literal("layers")],
-            query: &[("find", "LayerVersion")],
-        },
-        UnsupportedOperation {
-            name: "GetLayerVersionPolicy",
-            method: "GET",
-            path: &[
-                Segment::Literal("2018-10-31"),
-                Segment::Literal("layers"),
-                Segment::Label("LayerName"),
-                Segment::Literal("versions"),
-                Segment::Label("VersionNumber"),
-                Segment::Literal("policy"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "GetProvisionedConcurrencyConfig",
-            method: "GET",
-            path: &[
-                Segment::Literal("2019-09-30"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("provisioned-concurrency"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "GetRuntimeManagementConfig",
-            method: "GET",
-            path: &[
-                Segment::Literal("2021-07-20"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("runtime-management-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "InvokeWithResponseStream",
-            method: "POST",
-            path: &[
-                Segment::Literal("2021-11-15"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("response-streaming-invocations"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
             name: "ListCapacityProviders",
             method: "GET",
             path: &[Segment::Literal("2025-11-30"), Segment::Literal("capacity-providers")],
@@ -1006,18 +1484,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             query: &[],
         },
         UnsupportedOperation {
-            name: "ListFunctionEventInvokeConfigs",
-            method: "GET",
-            path: &[
-                Segment::Literal("2019-09-25"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("event-invoke-config"),
-                Segment::Literal("list"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
             name: "ListFunctionVersionsByCapacityProvider",
             method: "GET",
             path: &[
@@ -1036,125 +1502,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("code-signing-configs"),
                 Segment::Label("CodeSigningConfigArn"),
                 Segment::Literal("functions"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "ListLayerVersions",
-            method: "GET",
-            path: &[
-                Segment::Literal("2018-10-31"),
-                Segment::Literal("layers"),
-                Segment::Label("LayerName"),
-                Segment::Literal("versions"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "ListLayers",
-            method: "GET",
-            path: &[Segment::Literal("2018-10-31"), Segment::Literal("layers")],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "ListProvisionedConcurrencyConfigs",
-            method: "GET",
-            path: &[
-                Segment::Literal("2019-09-30"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("provisioned-concurrency"),
-            ],
-            query: &[("List", "ALL")],
-        },
-        UnsupportedOperation {
-            name: "PublishLayerVersion",
-            method: "POST",
-            path: &[
-                Segment::Literal("2018-10-31"),
-                Segment::Literal("layers"),
-                Segment::Label("LayerName"),
-                Segment::Literal("versions"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "PutFunctionCodeSigningConfig",
-            method: "PUT",
-            path: &[
-                Segment::Literal("2020-06-30"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("code-signing-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "PutFunctionEventInvokeConfig",
-            method: "PUT",
-            path: &[
-                Segment::Literal("2019-09-25"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("event-invoke-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "PutFunctionRecursionConfig",
-            method: "PUT",
-            path: &[
-                Segment::Literal("2024-08-31"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("recursion-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "PutFunctionScalingConfig",
-            method: "PUT",
-            path: &[
-                Segment::Literal("2025-11-30"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("function-scaling-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "PutProvisionedConcurrencyConfig",
-            method: "PUT",
-            path: &[
-                Segment::Literal("2019-09-30"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("provisioned-concurrency"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "PutRuntimeManagementConfig",
-            method: "PUT",
-            path: &[
-                Segment::Literal("2021-07-20"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("runtime-management-config"),
-            ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "RemoveLayerVersionPermission",
-            method: "DELETE",
-            path: &[
-                Segment::Literal("2018-10-31"),
-                Segment::Literal("layers"),
-                Segment::Label("LayerName"),
-                Segment::Literal("versions"),
-                Segment::Label("VersionNumber"),
-                Segment::Literal("policy"),
-                Segment::Label("StatementId"),
             ],
             query: &[],
         },
@@ -1226,17 +1573,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             name: "UpdateEventSourceMapping",
             method: "PUT",
             path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings"), Segment::Label("UUID")],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "UpdateFunctionEventInvokeConfig",
-            method: "POST",
-            path: &[
-                Segment::Literal("2019-09-25"),
-                Segment::Literal("functions"),
-                Segment::Label("FunctionName"),
-                Segment::Literal("event-invoke-config"),
-            ],
             query: &[],
         },
     ],

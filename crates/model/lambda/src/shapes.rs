@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use base_types::Timestamp;
 use bytes::Bytes;
+use wire_schema::EventStream;
 
 use crate::enums::{
     ApplicationLogLevel, Architecture, FunctionUrlAuthType, FunctionVersion, FunctionVersionLatestPublished,
-    InvocationType, InvokeMode, LastUpdateStatus, LogFormat, LogType, PackageType, SnapStartApplyOn,
-    SnapStartOptimizationStatus, State, StateReasonCode, SystemLogLevel, TenantIsolationMode, TracingMode,
+    InvocationType, InvokeMode, LastUpdateStatus, LogFormat, LogType, PackageType, ProvisionedConcurrencyStatusEnum,
+    RecursiveLoop, ResponseStreamingInvocationType, SnapStartApplyOn, SnapStartOptimizationStatus, State,
+    StateReasonCode, SystemLogLevel, TenantIsolationMode, TracingMode, UpdateRuntimeOn,
 };
 
 use crate::schema;
@@ -37,6 +40,36 @@ pub struct AccountUsage {
     pub function_count: Option<i64>,
 }
 wire_schema::structure!(AccountUsage, schema::ACCOUNT_USAGE, { 0 => total_code_size, 1 => function_count,  });
+
+/// What `AddLayerVersionPermission` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddLayerVersionPermissionRequest {
+    /// `LayerName`.
+    pub layer_name: String,
+    /// `VersionNumber`.
+    pub version_number: i64,
+    /// `StatementId`.
+    pub statement_id: String,
+    /// `Action`.
+    pub action: String,
+    /// `Principal`.
+    pub principal: String,
+    /// `OrganizationId`.
+    pub organization_id: Option<String>,
+    /// `RevisionId`.
+    pub revision_id: Option<String>,
+}
+wire_schema::structure!(AddLayerVersionPermissionRequest, schema::ADD_LAYER_VERSION_PERMISSION_REQUEST, { 0 => layer_name, 1 => version_number, 2 => statement_id, 3 => action, 4 => principal, 5 => organization_id, 6 => revision_id,  });
+
+/// What `AddLayerVersionPermission` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddLayerVersionPermissionResponse {
+    /// `Statement`.
+    pub statement: Option<String>,
+    /// `RevisionId`.
+    pub revision_id: Option<String>,
+}
+wire_schema::structure!(AddLayerVersionPermissionResponse, schema::ADD_LAYER_VERSION_PERMISSION_RESPONSE, { 0 => statement, 1 => revision_id,  });
 
 /// What `AddPermission` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -177,7 +210,7 @@ pub struct CreateFunctionRequest {
     pub vpc_config: Option<VpcConfig>,
     /// `PackageType`. Not supported.
     pub package_type: Option<PackageType>,
-    /// `DeadLetterConfig`. Not supported.
+    /// `DeadLetterConfig`.
     pub dead_letter_config: Option<DeadLetterConfig>,
     /// `Environment`.
     pub environment: Option<Environment>,
@@ -187,7 +220,7 @@ pub struct CreateFunctionRequest {
     pub tracing_config: Option<TracingConfig>,
     /// `Tags`.
     pub tags: Option<BTreeMap<String, String>>,
-    /// `Layers`. Not supported.
+    /// `Layers`.
     pub layers: Option<Vec<String>>,
     /// `FileSystemConfigs`. Not supported.
     pub file_system_configs: Option<Vec<FileSystemConfig>>,
@@ -266,6 +299,14 @@ pub struct DeleteAliasRequest {
 }
 wire_schema::structure!(DeleteAliasRequest, schema::DELETE_ALIAS_REQUEST, { 0 => function_name, 1 => name,  });
 
+/// What `DeleteFunctionCodeSigningConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFunctionCodeSigningConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+}
+wire_schema::structure!(DeleteFunctionCodeSigningConfigRequest, schema::DELETE_FUNCTION_CODE_SIGNING_CONFIG_REQUEST, { 0 => function_name,  });
+
 /// What `DeleteFunctionConcurrency` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteFunctionConcurrencyRequest {
@@ -273,6 +314,16 @@ pub struct DeleteFunctionConcurrencyRequest {
     pub function_name: String,
 }
 wire_schema::structure!(DeleteFunctionConcurrencyRequest, schema::DELETE_FUNCTION_CONCURRENCY_REQUEST, { 0 => function_name,  });
+
+/// What `DeleteFunctionEventInvokeConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFunctionEventInvokeConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: Option<String>,
+}
+wire_schema::structure!(DeleteFunctionEventInvokeConfigRequest, schema::DELETE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier,  });
 
 /// What `DeleteFunction` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -301,6 +352,36 @@ pub struct DeleteFunctionUrlConfigRequest {
     pub qualifier: Option<String>,
 }
 wire_schema::structure!(DeleteFunctionUrlConfigRequest, schema::DELETE_FUNCTION_URL_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier,  });
+
+/// What `DeleteLayerVersion` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteLayerVersionRequest {
+    /// `LayerName`.
+    pub layer_name: String,
+    /// `VersionNumber`.
+    pub version_number: i64,
+}
+wire_schema::structure!(DeleteLayerVersionRequest, schema::DELETE_LAYER_VERSION_REQUEST, { 0 => layer_name, 1 => version_number,  });
+
+/// What `DeleteProvisionedConcurrencyConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteProvisionedConcurrencyConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: String,
+}
+wire_schema::structure!(DeleteProvisionedConcurrencyConfigRequest, schema::DELETE_PROVISIONED_CONCURRENCY_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier,  });
+
+/// `DestinationConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DestinationConfig {
+    /// `OnSuccess`.
+    pub on_success: Option<OnSuccess>,
+    /// `OnFailure`.
+    pub on_failure: Option<OnFailure>,
+}
+wire_schema::structure!(DestinationConfig, schema::DESTINATION_CONFIG, { 0 => on_success, 1 => on_failure,  });
 
 /// `DurableConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -478,6 +559,32 @@ pub struct FunctionConfiguration {
 }
 wire_schema::structure!(FunctionConfiguration, schema::FUNCTION_CONFIGURATION, { 0 => function_name, 1 => function_arn, 2 => runtime, 3 => role, 4 => handler, 5 => code_size, 6 => description, 7 => timeout, 8 => memory_size, 9 => last_modified, 10 => code_sha256, 11 => version, 12 => vpc_config, 13 => dead_letter_config, 14 => environment, 15 => kms_key_arn, 16 => tracing_config, 17 => master_arn, 18 => revision_id, 19 => layers, 20 => state, 21 => state_reason, 22 => state_reason_code, 23 => last_update_status, 24 => last_update_status_reason, 25 => last_update_status_reason_code, 26 => file_system_configs, 27 => package_type, 28 => image_config_response, 29 => signing_profile_version_arn, 30 => signing_job_arn, 31 => architectures, 32 => ephemeral_storage, 33 => snap_start, 34 => runtime_version_config, 35 => logging_config, 36 => capacity_provider_config, 37 => config_sha256, 38 => durable_config, 39 => tenancy_config,  });
 
+/// What `GetFunctionEventInvokeConfig`, `PutFunctionEventInvokeConfig`, `UpdateFunctionEventInvokeConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FunctionEventInvokeConfig {
+    /// `LastModified`.
+    pub last_modified: Option<Timestamp>,
+    /// `FunctionArn`.
+    pub function_arn: Option<String>,
+    /// `MaximumRetryAttempts`.
+    pub maximum_retry_attempts: Option<i32>,
+    /// `MaximumEventAgeInSeconds`.
+    pub maximum_event_age_in_seconds: Option<i32>,
+    /// `DestinationConfig`.
+    pub destination_config: Option<DestinationConfig>,
+}
+wire_schema::structure!(FunctionEventInvokeConfig, schema::FUNCTION_EVENT_INVOKE_CONFIG, { 0 => last_modified, 1 => function_arn, 2 => maximum_retry_attempts, 3 => maximum_event_age_in_seconds, 4 => destination_config,  });
+
+/// `FunctionScalingConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FunctionScalingConfig {
+    /// `MinExecutionEnvironments`.
+    pub min_execution_environments: Option<i32>,
+    /// `MaxExecutionEnvironments`.
+    pub max_execution_environments: Option<i32>,
+}
+wire_schema::structure!(FunctionScalingConfig, schema::FUNCTION_SCALING_CONFIG, { 0 => min_execution_environments, 1 => max_execution_environments,  });
+
 /// `FunctionUrlConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FunctionUrlConfig {
@@ -523,6 +630,24 @@ pub struct GetAliasRequest {
 }
 wire_schema::structure!(GetAliasRequest, schema::GET_ALIAS_REQUEST, { 0 => function_name, 1 => name,  });
 
+/// What `GetFunctionCodeSigningConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetFunctionCodeSigningConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+}
+wire_schema::structure!(GetFunctionCodeSigningConfigRequest, schema::GET_FUNCTION_CODE_SIGNING_CONFIG_REQUEST, { 0 => function_name,  });
+
+/// What `GetFunctionCodeSigningConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetFunctionCodeSigningConfigResponse {
+    /// `CodeSigningConfigArn`.
+    pub code_signing_config_arn: Option<String>,
+    /// `FunctionName`.
+    pub function_name: Option<String>,
+}
+wire_schema::structure!(GetFunctionCodeSigningConfigResponse, schema::GET_FUNCTION_CODE_SIGNING_CONFIG_RESPONSE, { 0 => code_signing_config_arn, 1 => function_name,  });
+
 /// What `GetFunctionConcurrency` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetFunctionConcurrencyRequest {
@@ -549,6 +674,32 @@ pub struct GetFunctionConfigurationRequest {
 }
 wire_schema::structure!(GetFunctionConfigurationRequest, schema::GET_FUNCTION_CONFIGURATION_REQUEST, { 0 => function_name, 1 => qualifier,  });
 
+/// What `GetFunctionEventInvokeConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetFunctionEventInvokeConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: Option<String>,
+}
+wire_schema::structure!(GetFunctionEventInvokeConfigRequest, schema::GET_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier,  });
+
+/// What `GetFunctionRecursionConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetFunctionRecursionConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+}
+wire_schema::structure!(GetFunctionRecursionConfigRequest, schema::GET_FUNCTION_RECURSION_CONFIG_REQUEST, { 0 => function_name,  });
+
+/// What `GetFunctionRecursionConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetFunctionRecursionConfigResponse {
+    /// `RecursiveLoop`.
+    pub recursive_loop: Option<RecursiveLoop>,
+}
+wire_schema::structure!(GetFunctionRecursionConfigResponse, schema::GET_FUNCTION_RECURSION_CONFIG_RESPONSE, { 0 => recursive_loop,  });
+
 /// What `GetFunction` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetFunctionRequest {
@@ -574,6 +725,28 @@ pub struct GetFunctionResponse {
     pub concurrency: Option<Concurrency>,
 }
 wire_schema::structure!(GetFunctionResponse, schema::GET_FUNCTION_RESPONSE, { 0 => configuration, 1 => code, 2 => tags, 3 => tags_error, 4 => concurrency,  });
+
+/// What `GetFunctionScalingConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetFunctionScalingConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: String,
+}
+wire_schema::structure!(GetFunctionScalingConfigRequest, schema::GET_FUNCTION_SCALING_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier,  });
+
+/// What `GetFunctionScalingConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetFunctionScalingConfigResponse {
+    /// `FunctionArn`.
+    pub function_arn: Option<String>,
+    /// `AppliedFunctionScalingConfig`.
+    pub applied_function_scaling_config: Option<FunctionScalingConfig>,
+    /// `RequestedFunctionScalingConfig`.
+    pub requested_function_scaling_config: Option<FunctionScalingConfig>,
+}
+wire_schema::structure!(GetFunctionScalingConfigResponse, schema::GET_FUNCTION_SCALING_CONFIG_RESPONSE, { 0 => function_arn, 1 => applied_function_scaling_config, 2 => requested_function_scaling_config,  });
 
 /// What `GetFunctionUrlConfig` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -605,6 +778,68 @@ pub struct GetFunctionUrlConfigResponse {
 }
 wire_schema::structure!(GetFunctionUrlConfigResponse, schema::GET_FUNCTION_URL_CONFIG_RESPONSE, { 0 => function_url, 1 => function_arn, 2 => auth_type, 3 => cors, 4 => creation_time, 5 => last_modified_time, 6 => invoke_mode,  });
 
+/// What `GetLayerVersionByArn` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionByArnRequest {
+    /// `Arn`.
+    pub arn: String,
+}
+wire_schema::structure!(GetLayerVersionByArnRequest, schema::GET_LAYER_VERSION_BY_ARN_REQUEST, { 0 => arn,  });
+
+/// What `GetLayerVersionPolicy` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionPolicyRequest {
+    /// `LayerName`.
+    pub layer_name: String,
+    /// `VersionNumber`.
+    pub version_number: i64,
+}
+wire_schema::structure!(GetLayerVersionPolicyRequest, schema::GET_LAYER_VERSION_POLICY_REQUEST, { 0 => layer_name, 1 => version_number,  });
+
+/// What `GetLayerVersionPolicy` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionPolicyResponse {
+    /// `Policy`.
+    pub policy: Option<String>,
+    /// `RevisionId`.
+    pub revision_id: Option<String>,
+}
+wire_schema::structure!(GetLayerVersionPolicyResponse, schema::GET_LAYER_VERSION_POLICY_RESPONSE, { 0 => policy, 1 => revision_id,  });
+
+/// What `GetLayerVersion` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionRequest {
+    /// `LayerName`.
+    pub layer_name: String,
+    /// `VersionNumber`.
+    pub version_number: i64,
+}
+wire_schema::structure!(GetLayerVersionRequest, schema::GET_LAYER_VERSION_REQUEST, { 0 => layer_name, 1 => version_number,  });
+
+/// What `GetLayerVersion`, `GetLayerVersionByArn` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLayerVersionResponse {
+    /// `Content`.
+    pub content: Option<LayerVersionContentOutput>,
+    /// `LayerArn`.
+    pub layer_arn: Option<String>,
+    /// `LayerVersionArn`.
+    pub layer_version_arn: Option<String>,
+    /// `Description`.
+    pub description: Option<String>,
+    /// `CreatedDate`.
+    pub created_date: Option<String>,
+    /// `Version`.
+    pub version: Option<i64>,
+    /// `CompatibleRuntimes`.
+    pub compatible_runtimes: Option<Vec<String>>,
+    /// `LicenseInfo`.
+    pub license_info: Option<String>,
+    /// `CompatibleArchitectures`.
+    pub compatible_architectures: Option<Vec<Architecture>>,
+}
+wire_schema::structure!(GetLayerVersionResponse, schema::GET_LAYER_VERSION_RESPONSE, { 0 => content, 1 => layer_arn, 2 => layer_version_arn, 3 => description, 4 => created_date, 5 => version, 6 => compatible_runtimes, 7 => license_info, 8 => compatible_architectures,  });
+
 /// What `GetPolicy` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetPolicyRequest {
@@ -624,6 +859,56 @@ pub struct GetPolicyResponse {
     pub revision_id: Option<String>,
 }
 wire_schema::structure!(GetPolicyResponse, schema::GET_POLICY_RESPONSE, { 0 => policy, 1 => revision_id,  });
+
+/// What `GetProvisionedConcurrencyConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetProvisionedConcurrencyConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: String,
+}
+wire_schema::structure!(GetProvisionedConcurrencyConfigRequest, schema::GET_PROVISIONED_CONCURRENCY_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier,  });
+
+/// What `GetProvisionedConcurrencyConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetProvisionedConcurrencyConfigResponse {
+    /// `RequestedProvisionedConcurrentExecutions`.
+    pub requested_provisioned_concurrent_executions: Option<i32>,
+    /// `AvailableProvisionedConcurrentExecutions`.
+    pub available_provisioned_concurrent_executions: Option<i32>,
+    /// `AllocatedProvisionedConcurrentExecutions`.
+    pub allocated_provisioned_concurrent_executions: Option<i32>,
+    /// `Status`.
+    pub status: Option<ProvisionedConcurrencyStatusEnum>,
+    /// `StatusReason`.
+    pub status_reason: Option<String>,
+    /// `LastModified`.
+    pub last_modified: Option<String>,
+}
+wire_schema::structure!(GetProvisionedConcurrencyConfigResponse, schema::GET_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE, { 0 => requested_provisioned_concurrent_executions, 1 => available_provisioned_concurrent_executions, 2 => allocated_provisioned_concurrent_executions, 3 => status, 4 => status_reason, 5 => last_modified,  });
+
+/// What `GetRuntimeManagementConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRuntimeManagementConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: Option<String>,
+}
+wire_schema::structure!(GetRuntimeManagementConfigRequest, schema::GET_RUNTIME_MANAGEMENT_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier,  });
+
+/// What `GetRuntimeManagementConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRuntimeManagementConfigResponse {
+    /// `UpdateRuntimeOn`.
+    pub update_runtime_on: Option<UpdateRuntimeOn>,
+    /// `RuntimeVersionArn`.
+    pub runtime_version_arn: Option<String>,
+    /// `FunctionArn`.
+    pub function_arn: Option<String>,
+}
+wire_schema::structure!(GetRuntimeManagementConfigResponse, schema::GET_RUNTIME_MANAGEMENT_CONFIG_RESPONSE, { 0 => update_runtime_on, 1 => runtime_version_arn, 2 => function_arn,  });
 
 /// `ImageConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -715,6 +1000,70 @@ pub struct InvokeAsyncResponse {
 }
 wire_schema::structure!(InvokeAsyncResponse, schema::INVOKE_ASYNC_RESPONSE, { 0 => status,  });
 
+/// `InvokeResponseStreamUpdate`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InvokeResponseStreamUpdate {
+    /// `Payload`.
+    pub payload: Option<Bytes>,
+}
+wire_schema::structure!(InvokeResponseStreamUpdate, schema::INVOKE_RESPONSE_STREAM_UPDATE, { 0 => payload,  });
+
+/// `InvokeWithResponseStreamCompleteEvent`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InvokeWithResponseStreamCompleteEvent {
+    /// `ErrorCode`.
+    pub error_code: Option<String>,
+    /// `ErrorDetails`.
+    pub error_details: Option<String>,
+    /// `LogResult`.
+    pub log_result: Option<String>,
+}
+wire_schema::structure!(InvokeWithResponseStreamCompleteEvent, schema::INVOKE_WITH_RESPONSE_STREAM_COMPLETE_EVENT, { 0 => error_code, 1 => error_details, 2 => log_result,  });
+
+/// What `InvokeWithResponseStream` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InvokeWithResponseStreamRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `InvocationType`.
+    pub invocation_type: Option<ResponseStreamingInvocationType>,
+    /// `LogType`.
+    pub log_type: Option<LogType>,
+    /// `ClientContext`.
+    pub client_context: Option<String>,
+    /// `Qualifier`.
+    pub qualifier: Option<String>,
+    /// `Payload`.
+    pub payload: Option<Bytes>,
+    /// `TenantId`. Not supported.
+    pub tenant_id: Option<String>,
+}
+wire_schema::structure!(InvokeWithResponseStreamRequest, schema::INVOKE_WITH_RESPONSE_STREAM_REQUEST, { 0 => function_name, 1 => invocation_type, 2 => log_type, 3 => client_context, 4 => qualifier, 5 => payload, 6 => tenant_id,  });
+
+/// What `InvokeWithResponseStream` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InvokeWithResponseStreamResponse {
+    /// `StatusCode`.
+    pub status_code: Option<i32>,
+    /// `ExecutedVersion`.
+    pub executed_version: Option<String>,
+    /// `EventStream`.
+    pub event_stream: Option<EventStream<InvokeWithResponseStreamResponseEvent>>,
+    /// `ResponseStreamContentType`.
+    pub response_stream_content_type: Option<String>,
+}
+wire_schema::structure!(InvokeWithResponseStreamResponse, schema::INVOKE_WITH_RESPONSE_STREAM_RESPONSE, { 0 => status_code, 1 => executed_version, 2 => event_stream, 3 => response_stream_content_type,  });
+
+/// One event of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InvokeWithResponseStreamResponseEvent {
+    /// `PayloadChunk`.
+    PayloadChunk(InvokeResponseStreamUpdate),
+    /// `InvokeComplete`.
+    InvokeComplete(InvokeWithResponseStreamCompleteEvent),
+}
+wire_schema::union!(InvokeWithResponseStreamResponseEvent, schema::INVOKE_WITH_RESPONSE_STREAM_RESPONSE_EVENT, { 0 => PayloadChunk, 1 => InvokeComplete,  });
+
 /// `LambdaManagedInstancesCapacityProviderConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LambdaManagedInstancesCapacityProviderConfig {
@@ -741,6 +1090,68 @@ pub struct Layer {
 }
 wire_schema::structure!(Layer, schema::LAYER, { 0 => arn, 1 => code_size, 2 => signing_profile_version_arn, 3 => signing_job_arn,  });
 
+/// `LayerVersionContentInput`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerVersionContentInput {
+    /// `S3Bucket`. Not supported.
+    pub s3_bucket: Option<String>,
+    /// `S3Key`. Not supported.
+    pub s3_key: Option<String>,
+    /// `S3ObjectVersion`. Not supported.
+    pub s3_object_version: Option<String>,
+    /// `ZipFile`.
+    pub zip_file: Option<Bytes>,
+}
+wire_schema::structure!(LayerVersionContentInput, schema::LAYER_VERSION_CONTENT_INPUT, { 0 => s3_bucket, 1 => s3_key, 2 => s3_object_version, 3 => zip_file,  });
+
+/// `LayerVersionContentOutput`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerVersionContentOutput {
+    /// `Location`.
+    pub location: Option<String>,
+    /// `CodeSha256`.
+    pub code_sha256: Option<String>,
+    /// `CodeSize`.
+    pub code_size: Option<i64>,
+    /// `SigningProfileVersionArn`.
+    pub signing_profile_version_arn: Option<String>,
+    /// `SigningJobArn`.
+    pub signing_job_arn: Option<String>,
+}
+wire_schema::structure!(LayerVersionContentOutput, schema::LAYER_VERSION_CONTENT_OUTPUT, { 0 => location, 1 => code_sha256, 2 => code_size, 3 => signing_profile_version_arn, 4 => signing_job_arn,  });
+
+/// `LayerVersionsListItem`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerVersionsListItem {
+    /// `LayerVersionArn`.
+    pub layer_version_arn: Option<String>,
+    /// `Version`.
+    pub version: Option<i64>,
+    /// `Description`.
+    pub description: Option<String>,
+    /// `CreatedDate`.
+    pub created_date: Option<String>,
+    /// `CompatibleRuntimes`.
+    pub compatible_runtimes: Option<Vec<String>>,
+    /// `LicenseInfo`.
+    pub license_info: Option<String>,
+    /// `CompatibleArchitectures`.
+    pub compatible_architectures: Option<Vec<Architecture>>,
+}
+wire_schema::structure!(LayerVersionsListItem, schema::LAYER_VERSIONS_LIST_ITEM, { 0 => layer_version_arn, 1 => version, 2 => description, 3 => created_date, 4 => compatible_runtimes, 5 => license_info, 6 => compatible_architectures,  });
+
+/// `LayersListItem`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayersListItem {
+    /// `LayerName`.
+    pub layer_name: Option<String>,
+    /// `LayerArn`.
+    pub layer_arn: Option<String>,
+    /// `LatestMatchingVersion`.
+    pub latest_matching_version: Option<LayerVersionsListItem>,
+}
+wire_schema::structure!(LayersListItem, schema::LAYERS_LIST_ITEM, { 0 => layer_name, 1 => layer_arn, 2 => latest_matching_version,  });
+
 /// What `ListAliases` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListAliasesRequest {
@@ -764,6 +1175,28 @@ pub struct ListAliasesResponse {
     pub aliases: Option<Vec<AliasConfiguration>>,
 }
 wire_schema::structure!(ListAliasesResponse, schema::LIST_ALIASES_RESPONSE, { 0 => next_marker, 1 => aliases,  });
+
+/// What `ListFunctionEventInvokeConfigs` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListFunctionEventInvokeConfigsRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Marker`.
+    pub marker: Option<String>,
+    /// `MaxItems`.
+    pub max_items: Option<i32>,
+}
+wire_schema::structure!(ListFunctionEventInvokeConfigsRequest, schema::LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST, { 0 => function_name, 1 => marker, 2 => max_items,  });
+
+/// What `ListFunctionEventInvokeConfigs` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListFunctionEventInvokeConfigsResponse {
+    /// `FunctionEventInvokeConfigs`.
+    pub function_event_invoke_configs: Option<Vec<FunctionEventInvokeConfig>>,
+    /// `NextMarker`.
+    pub next_marker: Option<String>,
+}
+wire_schema::structure!(ListFunctionEventInvokeConfigsResponse, schema::LIST_FUNCTION_EVENT_INVOKE_CONFIGS_RESPONSE, { 0 => function_event_invoke_configs, 1 => next_marker,  });
 
 /// What `ListFunctionUrlConfigs` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -810,6 +1243,78 @@ pub struct ListFunctionsResponse {
     pub functions: Option<Vec<FunctionConfiguration>>,
 }
 wire_schema::structure!(ListFunctionsResponse, schema::LIST_FUNCTIONS_RESPONSE, { 0 => next_marker, 1 => functions,  });
+
+/// What `ListLayerVersions` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListLayerVersionsRequest {
+    /// `CompatibleRuntime`.
+    pub compatible_runtime: Option<String>,
+    /// `LayerName`.
+    pub layer_name: String,
+    /// `Marker`.
+    pub marker: Option<String>,
+    /// `MaxItems`.
+    pub max_items: Option<i32>,
+    /// `CompatibleArchitecture`.
+    pub compatible_architecture: Option<Architecture>,
+}
+wire_schema::structure!(ListLayerVersionsRequest, schema::LIST_LAYER_VERSIONS_REQUEST, { 0 => compatible_runtime, 1 => layer_name, 2 => marker, 3 => max_items, 4 => compatible_architecture,  });
+
+/// What `ListLayerVersions` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListLayerVersionsResponse {
+    /// `NextMarker`.
+    pub next_marker: Option<String>,
+    /// `LayerVersions`.
+    pub layer_versions: Option<Vec<LayerVersionsListItem>>,
+}
+wire_schema::structure!(ListLayerVersionsResponse, schema::LIST_LAYER_VERSIONS_RESPONSE, { 0 => next_marker, 1 => layer_versions,  });
+
+/// What `ListLayers` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListLayersRequest {
+    /// `CompatibleRuntime`.
+    pub compatible_runtime: Option<String>,
+    /// `Marker`.
+    pub marker: Option<String>,
+    /// `MaxItems`.
+    pub max_items: Option<i32>,
+    /// `CompatibleArchitecture`.
+    pub compatible_architecture: Option<Architecture>,
+}
+wire_schema::structure!(ListLayersRequest, schema::LIST_LAYERS_REQUEST, { 0 => compatible_runtime, 1 => marker, 2 => max_items, 3 => compatible_architecture,  });
+
+/// What `ListLayers` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListLayersResponse {
+    /// `NextMarker`.
+    pub next_marker: Option<String>,
+    /// `Layers`.
+    pub layers: Option<Vec<LayersListItem>>,
+}
+wire_schema::structure!(ListLayersResponse, schema::LIST_LAYERS_RESPONSE, { 0 => next_marker, 1 => layers,  });
+
+/// What `ListProvisionedConcurrencyConfigs` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListProvisionedConcurrencyConfigsRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Marker`.
+    pub marker: Option<String>,
+    /// `MaxItems`.
+    pub max_items: Option<i32>,
+}
+wire_schema::structure!(ListProvisionedConcurrencyConfigsRequest, schema::LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST, { 0 => function_name, 1 => marker, 2 => max_items,  });
+
+/// What `ListProvisionedConcurrencyConfigs` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListProvisionedConcurrencyConfigsResponse {
+    /// `ProvisionedConcurrencyConfigs`.
+    pub provisioned_concurrency_configs: Option<Vec<ProvisionedConcurrencyConfigListItem>>,
+    /// `NextMarker`.
+    pub next_marker: Option<String>,
+}
+wire_schema::structure!(ListProvisionedConcurrencyConfigsResponse, schema::LIST_PROVISIONED_CONCURRENCY_CONFIGS_RESPONSE, { 0 => provisioned_concurrency_configs, 1 => next_marker,  });
 
 /// What `ListTags` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -863,6 +1368,84 @@ pub struct LoggingConfig {
 }
 wire_schema::structure!(LoggingConfig, schema::LOGGING_CONFIG, { 0 => log_format, 1 => application_log_level, 2 => system_log_level, 3 => log_group,  });
 
+/// `OnFailure`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnFailure {
+    /// `Destination`.
+    pub destination: Option<String>,
+}
+wire_schema::structure!(OnFailure, schema::ON_FAILURE, { 0 => destination,  });
+
+/// `OnSuccess`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnSuccess {
+    /// `Destination`.
+    pub destination: Option<String>,
+}
+wire_schema::structure!(OnSuccess, schema::ON_SUCCESS, { 0 => destination,  });
+
+/// `ProvisionedConcurrencyConfigListItem`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProvisionedConcurrencyConfigListItem {
+    /// `FunctionArn`.
+    pub function_arn: Option<String>,
+    /// `RequestedProvisionedConcurrentExecutions`.
+    pub requested_provisioned_concurrent_executions: Option<i32>,
+    /// `AvailableProvisionedConcurrentExecutions`.
+    pub available_provisioned_concurrent_executions: Option<i32>,
+    /// `AllocatedProvisionedConcurrentExecutions`.
+    pub allocated_provisioned_concurrent_executions: Option<i32>,
+    /// `Status`.
+    pub status: Option<ProvisionedConcurrencyStatusEnum>,
+    /// `StatusReason`.
+    pub status_reason: Option<String>,
+    /// `LastModified`.
+    pub last_modified: Option<String>,
+}
+wire_schema::structure!(ProvisionedConcurrencyConfigListItem, schema::PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEM, { 0 => function_arn, 1 => requested_provisioned_concurrent_executions, 2 => available_provisioned_concurrent_executions, 3 => allocated_provisioned_concurrent_executions, 4 => status, 5 => status_reason, 6 => last_modified,  });
+
+/// What `PublishLayerVersion` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PublishLayerVersionRequest {
+    /// `LayerName`.
+    pub layer_name: String,
+    /// `Description`.
+    pub description: Option<String>,
+    /// `Content`.
+    pub content: LayerVersionContentInput,
+    /// `CompatibleRuntimes`.
+    pub compatible_runtimes: Option<Vec<String>>,
+    /// `LicenseInfo`.
+    pub license_info: Option<String>,
+    /// `CompatibleArchitectures`.
+    pub compatible_architectures: Option<Vec<Architecture>>,
+}
+wire_schema::structure!(PublishLayerVersionRequest, schema::PUBLISH_LAYER_VERSION_REQUEST, { 0 => layer_name, 1 => description, 2 => content, 3 => compatible_runtimes, 4 => license_info, 5 => compatible_architectures,  });
+
+/// What `PublishLayerVersion` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PublishLayerVersionResponse {
+    /// `Content`.
+    pub content: Option<LayerVersionContentOutput>,
+    /// `LayerArn`.
+    pub layer_arn: Option<String>,
+    /// `LayerVersionArn`.
+    pub layer_version_arn: Option<String>,
+    /// `Description`.
+    pub description: Option<String>,
+    /// `CreatedDate`.
+    pub created_date: Option<String>,
+    /// `Version`.
+    pub version: Option<i64>,
+    /// `CompatibleRuntimes`.
+    pub compatible_runtimes: Option<Vec<String>>,
+    /// `LicenseInfo`.
+    pub license_info: Option<String>,
+    /// `CompatibleArchitectures`.
+    pub compatible_architectures: Option<Vec<Architecture>>,
+}
+wire_schema::structure!(PublishLayerVersionResponse, schema::PUBLISH_LAYER_VERSION_RESPONSE, { 0 => content, 1 => layer_arn, 2 => layer_version_arn, 3 => description, 4 => created_date, 5 => version, 6 => compatible_runtimes, 7 => license_info, 8 => compatible_architectures,  });
+
 /// What `PublishVersion` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PublishVersionRequest {
@@ -879,6 +1462,26 @@ pub struct PublishVersionRequest {
 }
 wire_schema::structure!(PublishVersionRequest, schema::PUBLISH_VERSION_REQUEST, { 0 => function_name, 1 => code_sha256, 2 => description, 3 => revision_id, 4 => publish_to,  });
 
+/// What `PutFunctionCodeSigningConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutFunctionCodeSigningConfigRequest {
+    /// `CodeSigningConfigArn`.
+    pub code_signing_config_arn: String,
+    /// `FunctionName`.
+    pub function_name: String,
+}
+wire_schema::structure!(PutFunctionCodeSigningConfigRequest, schema::PUT_FUNCTION_CODE_SIGNING_CONFIG_REQUEST, { 0 => code_signing_config_arn, 1 => function_name,  });
+
+/// What `PutFunctionCodeSigningConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutFunctionCodeSigningConfigResponse {
+    /// `CodeSigningConfigArn`.
+    pub code_signing_config_arn: String,
+    /// `FunctionName`.
+    pub function_name: String,
+}
+wire_schema::structure!(PutFunctionCodeSigningConfigResponse, schema::PUT_FUNCTION_CODE_SIGNING_CONFIG_RESPONSE, { 0 => code_signing_config_arn, 1 => function_name,  });
+
 /// What `PutFunctionConcurrency` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PutFunctionConcurrencyRequest {
@@ -888,6 +1491,130 @@ pub struct PutFunctionConcurrencyRequest {
     pub reserved_concurrent_executions: i32,
 }
 wire_schema::structure!(PutFunctionConcurrencyRequest, schema::PUT_FUNCTION_CONCURRENCY_REQUEST, { 0 => function_name, 1 => reserved_concurrent_executions,  });
+
+/// What `PutFunctionEventInvokeConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutFunctionEventInvokeConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: Option<String>,
+    /// `MaximumRetryAttempts`.
+    pub maximum_retry_attempts: Option<i32>,
+    /// `MaximumEventAgeInSeconds`.
+    pub maximum_event_age_in_seconds: Option<i32>,
+    /// `DestinationConfig`.
+    pub destination_config: Option<DestinationConfig>,
+}
+wire_schema::structure!(PutFunctionEventInvokeConfigRequest, schema::PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier, 2 => maximum_retry_attempts, 3 => maximum_event_age_in_seconds, 4 => destination_config,  });
+
+/// What `PutFunctionRecursionConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutFunctionRecursionConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `RecursiveLoop`.
+    pub recursive_loop: RecursiveLoop,
+}
+wire_schema::structure!(PutFunctionRecursionConfigRequest, schema::PUT_FUNCTION_RECURSION_CONFIG_REQUEST, { 0 => function_name, 1 => recursive_loop,  });
+
+/// What `PutFunctionRecursionConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutFunctionRecursionConfigResponse {
+    /// `RecursiveLoop`.
+    pub recursive_loop: Option<RecursiveLoop>,
+}
+wire_schema::structure!(PutFunctionRecursionConfigResponse, schema::PUT_FUNCTION_RECURSION_CONFIG_RESPONSE, { 0 => recursive_loop,  });
+
+/// What `PutFunctionScalingConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutFunctionScalingConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: String,
+    /// `FunctionScalingConfig`.
+    pub function_scaling_config: Option<FunctionScalingConfig>,
+}
+wire_schema::structure!(PutFunctionScalingConfigRequest, schema::PUT_FUNCTION_SCALING_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier, 2 => function_scaling_config,  });
+
+/// What `PutFunctionScalingConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutFunctionScalingConfigResponse {
+    /// `FunctionState`.
+    pub function_state: Option<State>,
+}
+wire_schema::structure!(PutFunctionScalingConfigResponse, schema::PUT_FUNCTION_SCALING_CONFIG_RESPONSE, { 0 => function_state,  });
+
+/// What `PutProvisionedConcurrencyConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutProvisionedConcurrencyConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: String,
+    /// `ProvisionedConcurrentExecutions`.
+    pub provisioned_concurrent_executions: i32,
+}
+wire_schema::structure!(PutProvisionedConcurrencyConfigRequest, schema::PUT_PROVISIONED_CONCURRENCY_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier, 2 => provisioned_concurrent_executions,  });
+
+/// What `PutProvisionedConcurrencyConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutProvisionedConcurrencyConfigResponse {
+    /// `RequestedProvisionedConcurrentExecutions`.
+    pub requested_provisioned_concurrent_executions: Option<i32>,
+    /// `AvailableProvisionedConcurrentExecutions`.
+    pub available_provisioned_concurrent_executions: Option<i32>,
+    /// `AllocatedProvisionedConcurrentExecutions`.
+    pub allocated_provisioned_concurrent_executions: Option<i32>,
+    /// `Status`.
+    pub status: Option<ProvisionedConcurrencyStatusEnum>,
+    /// `StatusReason`.
+    pub status_reason: Option<String>,
+    /// `LastModified`.
+    pub last_modified: Option<String>,
+}
+wire_schema::structure!(PutProvisionedConcurrencyConfigResponse, schema::PUT_PROVISIONED_CONCURRENCY_CONFIG_RESPONSE, { 0 => requested_provisioned_concurrent_executions, 1 => available_provisioned_concurrent_executions, 2 => allocated_provisioned_concurrent_executions, 3 => status, 4 => status_reason, 5 => last_modified,  });
+
+/// What `PutRuntimeManagementConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutRuntimeManagementConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: Option<String>,
+    /// `UpdateRuntimeOn`. Kept without effect.
+    pub update_runtime_on: UpdateRuntimeOn,
+    /// `RuntimeVersionArn`.
+    pub runtime_version_arn: Option<String>,
+}
+wire_schema::structure!(PutRuntimeManagementConfigRequest, schema::PUT_RUNTIME_MANAGEMENT_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier, 2 => update_runtime_on, 3 => runtime_version_arn,  });
+
+/// What `PutRuntimeManagementConfig` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutRuntimeManagementConfigResponse {
+    /// `UpdateRuntimeOn`.
+    pub update_runtime_on: UpdateRuntimeOn,
+    /// `FunctionArn`.
+    pub function_arn: String,
+    /// `RuntimeVersionArn`.
+    pub runtime_version_arn: Option<String>,
+}
+wire_schema::structure!(PutRuntimeManagementConfigResponse, schema::PUT_RUNTIME_MANAGEMENT_CONFIG_RESPONSE, { 0 => update_runtime_on, 1 => function_arn, 2 => runtime_version_arn,  });
+
+/// What `RemoveLayerVersionPermission` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoveLayerVersionPermissionRequest {
+    /// `LayerName`.
+    pub layer_name: String,
+    /// `VersionNumber`.
+    pub version_number: i64,
+    /// `StatementId`.
+    pub statement_id: String,
+    /// `RevisionId`.
+    pub revision_id: Option<String>,
+}
+wire_schema::structure!(RemoveLayerVersionPermissionRequest, schema::REMOVE_LAYER_VERSION_PERMISSION_REQUEST, { 0 => layer_name, 1 => version_number, 2 => statement_id, 3 => revision_id,  });
 
 /// What `RemovePermission` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -926,7 +1653,7 @@ wire_schema::structure!(RuntimeVersionError, schema::RUNTIME_VERSION_ERROR, { 0 
 /// `SnapStart`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SnapStart {
-    /// `ApplyOn`. Not supported.
+    /// `ApplyOn`.
     pub apply_on: Option<SnapStartApplyOn>,
 }
 wire_schema::structure!(SnapStart, schema::SNAP_START, { 0 => apply_on,  });
@@ -1064,7 +1791,7 @@ pub struct UpdateFunctionConfigurationRequest {
     pub environment: Option<Environment>,
     /// `Runtime`.
     pub runtime: Option<String>,
-    /// `DeadLetterConfig`. Not supported.
+    /// `DeadLetterConfig`.
     pub dead_letter_config: Option<DeadLetterConfig>,
     /// `KMSKeyArn`. Kept without effect.
     pub kms_key_arn: Option<String>,
@@ -1072,7 +1799,7 @@ pub struct UpdateFunctionConfigurationRequest {
     pub tracing_config: Option<TracingConfig>,
     /// `RevisionId`.
     pub revision_id: Option<String>,
-    /// `Layers`. Not supported.
+    /// `Layers`.
     pub layers: Option<Vec<String>>,
     /// `FileSystemConfigs`. Not supported.
     pub file_system_configs: Option<Vec<FileSystemConfig>>,
@@ -1090,6 +1817,22 @@ pub struct UpdateFunctionConfigurationRequest {
     pub durable_config: Option<DurableConfig>,
 }
 wire_schema::structure!(UpdateFunctionConfigurationRequest, schema::UPDATE_FUNCTION_CONFIGURATION_REQUEST, { 0 => function_name, 1 => role, 2 => handler, 3 => description, 4 => timeout, 5 => memory_size, 6 => vpc_config, 7 => environment, 8 => runtime, 9 => dead_letter_config, 10 => kms_key_arn, 11 => tracing_config, 12 => revision_id, 13 => layers, 14 => file_system_configs, 15 => image_config, 16 => ephemeral_storage, 17 => snap_start, 18 => logging_config, 19 => capacity_provider_config, 20 => durable_config,  });
+
+/// What `UpdateFunctionEventInvokeConfig` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateFunctionEventInvokeConfigRequest {
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Qualifier`.
+    pub qualifier: Option<String>,
+    /// `MaximumRetryAttempts`.
+    pub maximum_retry_attempts: Option<i32>,
+    /// `MaximumEventAgeInSeconds`.
+    pub maximum_event_age_in_seconds: Option<i32>,
+    /// `DestinationConfig`.
+    pub destination_config: Option<DestinationConfig>,
+}
+wire_schema::structure!(UpdateFunctionEventInvokeConfigRequest, schema::UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST, { 0 => function_name, 1 => qualifier, 2 => maximum_retry_attempts, 3 => maximum_event_age_in_seconds, 4 => destination_config,  });
 
 /// What `UpdateFunctionUrlConfig` takes.
 #[derive(Clone, Debug, Default, PartialEq)]

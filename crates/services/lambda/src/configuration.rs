@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use base_types::{AccountId, Arn};
 use minicbor::{Decode, Encode};
 
 /// Everything that is copied into a version when it is published.
@@ -48,6 +49,35 @@ pub struct Configuration {
     /// Kept and answered.
     #[n(11)]
     pub kms_key_arn: Option<String>,
+    /// Merged into `/opt`, later over earlier.
+    #[n(12)]
+    #[cbor(default)]
+    pub layers: Vec<LayerUse>,
+    /// Whether published versions are initialised once (`SnapStart`: `PublishedVersions`).
+    #[n(13)]
+    #[cbor(default)]
+    pub snap_start: bool,
+    /// Where events go that were given up: the ARN of a queue or a topic.
+    #[n(14)]
+    pub dead_letter_arn: Option<String>,
+}
+
+/// A layer version as a function uses it: it keeps working when the layer version is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LayerUse {
+    /// ARN of the layer version.
+    #[n(0)]
+    pub arn: String,
+    /// SHA-256 of its zip, in lower-case hexadecimal.
+    #[n(1)]
+    pub digest: String,
+    /// Size of the zip in bytes.
+    #[n(2)]
+    pub bytes: u64,
+    /// Size of its files together.
+    #[n(3)]
+    pub unzipped_bytes: u64,
 }
 
 /// `LoggingConfig`.
@@ -113,6 +143,15 @@ pub enum ConfigurationError {
          exceeded the 4KB limit. String measured: {0}"
     )]
     VariablesTooLarge(String),
+    /// SnapStart for a runtime that cannot be snapshotted at AWS.
+    #[error("{0} is not supported for SnapStart enabled functions.")]
+    SnapStartRuntime(String),
+    /// SnapStart with a large `/tmp`.
+    #[error("Ephemeral storage greater than 512 MB is not supported for SnapStart enabled functions.")]
+    SnapStartTmp,
+    /// A dead-letter queue that is none.
+    #[error("The provided target ARN {0} is invalid: a dead-letter target is an SQS queue or an SNS topic.")]
+    DeadLetter(String),
     /// A level was given with the text format.
     #[error("The {0} parameter is only supported when LogFormat is JSON.")]
     LevelWithoutJson(&'static str),
@@ -154,6 +193,10 @@ pub const RUNTIMES: &[&str] = &[
     "provided.al2",
     "java8.al2",
 ];
+
+/// The runtimes for which AWS has SnapStart (Lambda developer guide, "Supported runtimes" of SnapStart).
+pub const SNAP_START_RUNTIMES: &[&str] =
+    &["python3.12", "python3.13", "python3.14", "java11", "java17", "java21", "java25", "dotnet8", "dotnet10"];
 
 /// The runtimes that AWS once had.
 const RETIRED_RUNTIMES: &[&str] = &[
@@ -205,6 +248,8 @@ const VARIABLES_BYTES_MAX: usize = 4096;
 const TIMEOUT_SECONDS_MAX: u32 = 900;
 const MEMORY_MIB_MAX: u32 = 10_240;
 const TMP_MIB_MAX: u32 = 10_240;
+/// The same guide: no ephemeral storage larger than this with SnapStart.
+const SNAP_START_TMP_MIB_MAX: u32 = 512;
 
 impl Configuration {
     /// AWS's defaults for a new function.
@@ -223,7 +268,16 @@ impl Configuration {
             tracing_mode: "PassThrough".to_owned(),
             logging: Logging::new(function_name),
             kms_key_arn: None,
+            layers: Vec::new(),
+            snap_start: false,
+            dead_letter_arn: None,
         }
+    }
+
+    /// Bytes of all layers' files together.
+    #[must_use]
+    pub fn layers_unzipped_bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.unzipped_bytes).sum()
     }
 
     /// Checks everything that AWS checks beyond its model.
@@ -244,8 +298,32 @@ impl Configuration {
         if self.tmp_mib > TMP_MIB_MAX {
             return Err(ConfigurationError::TmpTooLarge(self.tmp_mib));
         }
+        if self.snap_start && !SNAP_START_RUNTIMES.contains(&self.runtime.as_str()) {
+            return Err(ConfigurationError::SnapStartRuntime(self.runtime.clone()));
+        }
+        if self.snap_start && self.tmp_mib > SNAP_START_TMP_MIB_MAX {
+            return Err(ConfigurationError::SnapStartTmp);
+        }
+        if let Some(arn) = self.dead_letter_arn.as_ref().filter(|arn| !is_dead_letter_target(arn)) {
+            return Err(ConfigurationError::DeadLetter(arn.clone()));
+        }
         self.variables.as_ref().map_or(Ok(()), check_variables)
     }
+}
+
+fn is_dead_letter_target(text: &str) -> bool {
+    text.parse::<Arn>().is_ok_and(|arn| {
+        matches!(arn.service.as_str(), "sqs" | "sns")
+            && arn.account.parse::<AccountId>().is_ok()
+            && !arn.resource.is_empty()
+            && !arn.resource.contains([':', '/'])
+    })
+}
+
+/// Whether AWS has, or had, a runtime of this name.
+#[must_use]
+pub fn is_runtime(name: &str) -> bool {
+    RUNTIMES.contains(&name) || RETIRED_RUNTIMES.contains(&name)
 }
 
 fn check_runtime(runtime: &str) -> Result<(), ConfigurationError> {
@@ -356,6 +434,20 @@ mod tests {
                     .to_owned(),
             ),
             (
+                Configuration { runtime: "python3.11".into(), snap_start: true, ..sound() },
+                "python3.11 is not supported for SnapStart enabled functions.".to_owned(),
+            ),
+            (
+                Configuration { tmp_mib: 513, snap_start: true, ..sound() },
+                "Ephemeral storage greater than 512 MB is not supported for SnapStart enabled functions.".to_owned(),
+            ),
+            (
+                Configuration { dead_letter_arn: Some("arn:aws:s3:::bucket".into()), ..sound() },
+                "The provided target ARN arn:aws:s3:::bucket is invalid: a dead-letter target is an SQS queue or an SNS \
+                 topic."
+                    .to_owned(),
+            ),
+            (
                 Configuration { variables: variables("AWS_REGION", "x"), ..sound() },
                 "Lambda was unable to configure your environment variables because the environment variables you have \
                  provided contains reserved keys that are currently not supported for modification. Reserved keys used in \
@@ -375,6 +467,8 @@ mod tests {
         for configuration in [
             sound(),
             Configuration { timeout_seconds: 900, memory_mib: 10_240, tmp_mib: 10_240, ..sound() },
+            Configuration { snap_start: true, ..sound() },
+            Configuration { dead_letter_arn: Some("arn:aws:sqs:us-east-1:111111111111:q".into()), ..sound() },
             // {"A":"…"} is eight bytes more than the value.
             Configuration { variables: variables("A", &"x".repeat(4088)), ..sound() },
         ] {

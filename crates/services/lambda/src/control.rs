@@ -12,7 +12,8 @@ use base_types::{AccountId, Arn, Fault};
 use compute_api::RuntimeListing;
 use model_lambda::{AccessDeniedException, Error};
 use services_kernel::{Cx, PageTokens};
-use store_api::{Store, Tx};
+use services_ports::Destinations;
+use store_api::{Direction, Store, Tx};
 use wire_schema::ServiceError as _;
 
 use crate::{
@@ -21,7 +22,8 @@ use crate::{
     function::{Alias, Function, LATEST, Version},
     names::{self, FunctionRef, NameError, Qualifier, function_arn, qualified_arn},
     packages::Packages,
-    tables::{ALIASES, FUNCTIONS, Place, VERSIONS},
+    provisioned::ProvisionedConfig,
+    tables::{ALIASES, FUNCTIONS, PROVISIONED, Place, VERSIONS},
     url::UrlBase,
 };
 
@@ -33,6 +35,9 @@ pub(crate) struct Control {
     pub(crate) packages: Packages,
     pub(crate) limits: Limits,
     pub(crate) urls: UrlBase,
+    /// Invocations at once in an account and region.
+    pub(crate) concurrency: u32,
+    pub(crate) destinations: Destinations,
     pub(crate) effects: Arc<dyn Effects>,
 }
 
@@ -43,6 +48,26 @@ pub(crate) trait Effects: Send + Sync + 'static {
 
     /// The runtimes of this host.
     fn runtimes(&self) -> Arc<RuntimeListing>;
+
+    /// What of a version's provisioned concurrency is there: `revision` is [`Version::run_revision`]. `None` when none was
+    /// asked for yet.
+    fn provisioned(&self, function_arn: &str, version: &str, revision: &str) -> Option<Provisioned>;
+
+    /// Ends the initialised process of a SnapStart version that is gone.
+    fn forget_snapshot(&self, snapshot: &str);
+}
+
+/// What is there of provisioned concurrency.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Provisioned {
+    /// Environments that are to be there.
+    pub(crate) requested: u32,
+    /// Environments that are ready, busy ones included.
+    pub(crate) allocated: u32,
+    /// Those of them that are idle.
+    pub(crate) available: u32,
+    /// Why there are not more, if something is wrong.
+    pub(crate) failure: Option<String>,
 }
 
 /// What changed of a function.
@@ -57,6 +82,8 @@ pub(crate) enum Change {
     },
     /// Reserved concurrency.
     Reserved(Option<u32>),
+    /// What its tags steer: no environment of any version is used any more.
+    Steered,
     /// It is gone.
     Deleted,
 }
@@ -170,6 +197,12 @@ impl Found {
 
     pub(crate) fn alias(&self, tx: &Tx, name: &str) -> Result<Option<Alias>, Fault> {
         ALIASES.get(tx, &self.place.alias(&self.function.incarnation, name))
+    }
+
+    /// The provisioned concurrency of its versions and aliases.
+    pub(crate) fn provisioned(&self, tx: &Tx) -> Result<Vec<ProvisionedConfig>, Fault> {
+        let all = self.place.provisioned(&self.function.incarnation).prefix();
+        Ok(PROVISIONED.scan(tx, &all, usize::MAX, Direction::Forward)?.into_iter().map(|(_, config)| config).collect())
     }
 
     /// What the qualifier leads to, or AWS's error for one that leads nowhere.

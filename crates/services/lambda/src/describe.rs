@@ -1,15 +1,16 @@
 //! From what is stored to what AWS answers: configurations, aliases, URLs. Pure.
 
 use model_lambda::{
-    AliasConfiguration, AliasRoutingConfiguration, Architecture, Cors, EnvironmentResponse, EphemeralStorage,
-    FunctionConfiguration, FunctionUrlAuthType, FunctionUrlConfig, InvokeMode, LastUpdateStatus, LogFormat,
-    LoggingConfig, PackageType, RuntimeVersionConfig, SnapStartApplyOn, SnapStartOptimizationStatus, SnapStartResponse,
-    StateReasonCode, TracingConfigResponse,
+    AliasConfiguration, AliasRoutingConfiguration, Architecture, Cors, DeadLetterConfig, EnvironmentResponse,
+    EphemeralStorage, FunctionConfiguration, FunctionUrlAuthType, FunctionUrlConfig, InvokeMode, LastUpdateStatus,
+    Layer, LogFormat, LoggingConfig, PackageType, RuntimeVersionConfig, SnapStartApplyOn, SnapStartOptimizationStatus,
+    SnapStartResponse, StateReasonCode, TracingConfigResponse,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    function::{Alias, State, Update, Version, label},
+    configuration::Configuration,
+    function::{Alias, Snapshot, State, Update, Version, label},
     names::{function_arn, qualified_arn},
     tables::Place,
     url::{FunctionUrl, UrlBase, cors::Rules},
@@ -59,10 +60,12 @@ pub(crate) fn configuration(
         package_type: Some(PackageType::Zip),
         architectures: Some(vec![configuration.architecture.parse().unwrap_or(Architecture::X8664)]),
         ephemeral_storage: Some(EphemeralStorage { size: i32::try_from(configuration.tmp_mib).unwrap_or(i32::MAX) }),
-        snap_start: Some(SnapStartResponse {
-            apply_on: Some(SnapStartApplyOn::None),
-            optimization_status: Some(SnapStartOptimizationStatus::Off),
-        }),
+        layers: layers(configuration),
+        dead_letter_config: configuration
+            .dead_letter_arn
+            .clone()
+            .map(|target_arn| DeadLetterConfig { target_arn: Some(target_arn) }),
+        snap_start: Some(snap_start(version)),
         logging_config: Some(LoggingConfig {
             log_format: Some(if configuration.logging.json { LogFormat::Json } else { LogFormat::Text }),
             application_log_level: configuration.logging.application_level.as_deref().and_then(|l| l.parse().ok()),
@@ -81,6 +84,24 @@ pub(crate) fn configuration(
     out
 }
 
+/// `None` when it uses none: AWS omits the member then.
+fn layers(configuration: &Configuration) -> Option<Vec<Layer>> {
+    let layers = configuration.layers.iter().map(|layer| Layer {
+        arn: Some(layer.arn.clone()),
+        code_size: i64::try_from(layer.bytes).ok(),
+        ..Layer::default()
+    });
+    (!configuration.layers.is_empty()).then(|| layers.collect())
+}
+
+fn snap_start(version: &Version) -> SnapStartResponse {
+    let apply_on =
+        if version.configuration.snap_start { SnapStartApplyOn::PublishedVersions } else { SnapStartApplyOn::None };
+    let status =
+        if version.wants_snapshot() { SnapStartOptimizationStatus::On } else { SnapStartOptimizationStatus::Off };
+    SnapStartResponse { apply_on: Some(apply_on), optimization_status: Some(status) }
+}
+
 fn put_states(out: &mut FunctionConfiguration, version: &Version) {
     out.state = version.state.as_str().parse().ok();
     match &version.state {
@@ -88,11 +109,17 @@ fn put_states(out: &mut FunctionConfiguration, version: &Version) {
             out.state_reason = Some(CREATING.to_owned());
             out.state_reason_code = Some(StateReasonCode::Creating);
         }
-        State::Failed { reason } => {
+        State::Failed { reason, code } => {
             out.state_reason = Some(reason.clone());
-            out.state_reason_code = Some(StateReasonCode::InternalError);
+            let code = code.as_deref().and_then(|code| code.parse().ok());
+            out.state_reason_code = Some(code.unwrap_or(StateReasonCode::InternalError));
         }
-        State::Active => {}
+        State::Active => {
+            if let Some(Snapshot::Refused { reason }) = &version.snapshot {
+                out.state_reason =
+                    Some(format!("The function starts without SnapStart, each environment by itself: {reason}"));
+            }
+        }
     }
     match &version.update {
         None => {}

@@ -4,8 +4,9 @@ use model_lambda::{AccessDeniedException, Error, ThrottleReason, TooManyRequests
 use wire_schema::ServiceError as _;
 
 use crate::{
-    archive::ArchiveError, configuration::ConfigurationError, function::ChangeError, names::NameError,
-    permission::InvalidPrincipal,
+    archive::ArchiveError, configuration::ConfigurationError, event_invoke::EventInvokeError, function::ChangeError,
+    layers::LayerError, names::NameError, permission::InvalidPrincipal, provisioned::ProvisionedError,
+    switches::SwitchError,
 };
 
 impl From<NameError> for Error {
@@ -62,6 +63,43 @@ impl From<ChangeError> for Error {
 impl From<InvalidPrincipal> for Error {
     fn from(error: InvalidPrincipal) -> Self {
         Self::invalid_parameter_value_exception(error.to_string())
+    }
+}
+
+impl From<LayerError> for Error {
+    fn from(error: LayerError) -> Self {
+        Self::invalid_parameter_value_exception(error.to_string())
+    }
+}
+
+impl From<EventInvokeError> for Error {
+    fn from(error: EventInvokeError) -> Self {
+        Self::invalid_parameter_value_exception(error.to_string())
+    }
+}
+
+impl From<SwitchError> for Error {
+    fn from(error: SwitchError) -> Self {
+        Self::invalid_parameter_value_exception(error.to_string())
+    }
+}
+
+impl From<ProvisionedError> for Error {
+    fn from(error: ProvisionedError) -> Self {
+        let text = error.to_string();
+        match error {
+            ProvisionedError::AliasOfProvisioned | ProvisionedError::VersionOfAlias => {
+                Self::resource_conflict_exception(text)
+            }
+            ProvisionedError::None => Self::provisioned_concurrency_config_not_found_exception(text),
+            ProvisionedError::Unpublished
+            | ProvisionedError::NotPublished
+            | ProvisionedError::SnapStart
+            | ProvisionedError::AboveReserved
+            | ProvisionedError::ReservedBelow { .. }
+            | ProvisionedError::AboveUnreserved(_)
+            | ProvisionedError::BelowMinimum(_) => Self::invalid_parameter_value_exception(text),
+        }
     }
 }
 

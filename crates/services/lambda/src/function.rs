@@ -8,7 +8,7 @@
 use base_types::Timestamp;
 use minicbor::{Decode, Encode};
 
-use crate::configuration::Configuration;
+use crate::{configuration::Configuration, switches::Switches};
 
 /// The number under which `$LATEST` is kept.
 pub const LATEST: u64 = 0;
@@ -32,6 +32,14 @@ pub struct Function {
     /// Concurrency set aside for it; zero throttles every call.
     #[n(4)]
     pub reserved_concurrency: Option<u32>,
+    /// Whether it may call itself through other services for ever (`RecursiveLoop` = `Allow`).
+    #[n(5)]
+    #[cbor(default)]
+    pub recursion_allowed: bool,
+    /// What its tags steer.
+    #[n(6)]
+    #[cbor(default)]
+    pub switches: Switches,
 }
 
 /// What the last publication took from `$LATEST`: publishing the same again answers the same version.
@@ -59,6 +67,10 @@ pub struct Code {
     /// Size of the zip in bytes.
     #[n(1)]
     pub bytes: u64,
+    /// Size of its files together; zero when it was stored before this was kept.
+    #[n(2)]
+    #[cbor(default)]
+    pub unzipped_bytes: u64,
 }
 
 /// One version, `$LATEST` included.
@@ -89,6 +101,39 @@ pub struct Version {
     /// Names this state of code and configuration; unlike the revision it does not change when the state does.
     #[n(7)]
     pub content: String,
+    /// When its runtime is updated; `None` for AWS's default (`Auto`).
+    #[n(8)]
+    pub runtime_update: Option<RuntimeUpdate>,
+    /// SnapStart: whether environments of this version are made from its initialised process.
+    #[n(9)]
+    pub snapshot: Option<Snapshot>,
+}
+
+/// `RuntimeManagementConfig`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RuntimeUpdate {
+    /// `Auto`, `FunctionUpdate` or `Manual`.
+    #[n(0)]
+    pub mode: String,
+    /// With `Manual`: the version of the runtime.
+    #[n(1)]
+    pub version_arn: Option<String>,
+}
+
+/// What became of the snapshot of a published SnapStart version.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Snapshot {
+    /// Environments are made from it.
+    #[n(0)]
+    Taken,
+    /// The function cannot be forked honestly: environments are initialised each by itself.
+    #[n(1)]
+    Refused {
+        /// Why.
+        #[n(0)]
+        reason: String,
+    },
 }
 
 /// Whether a version can run.
@@ -100,13 +145,25 @@ pub enum State {
     /// It can run.
     #[n(1)]
     Active,
-    /// Its code cannot be made ready.
+    /// Its code cannot be made ready, or its initialisation for SnapStart failed.
     #[n(2)]
     Failed {
         /// Why.
         #[n(0)]
         reason: String,
+        /// AWS's `StateReasonCode`; `InternalError` when absent.
+        #[n(1)]
+        code: Option<String>,
     },
+}
+
+/// Why a version cannot be made ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unready {
+    /// For people.
+    pub reason: String,
+    /// AWS's `StateReasonCode`.
+    pub code: &'static str,
 }
 
 /// How an update goes.
@@ -213,7 +270,15 @@ impl Function {
     /// A function that was just created.
     #[must_use]
     pub fn new(incarnation: String, now: Timestamp) -> Self {
-        Self { incarnation, created: now, version_next: 1, published: None, reserved_concurrency: None }
+        Self {
+            incarnation,
+            created: now,
+            version_next: 1,
+            published: None,
+            reserved_concurrency: None,
+            recursion_allowed: false,
+            switches: Switches::default(),
+        }
     }
 
     /// The version that publishing `latest` again would merely repeat, if it is so.
@@ -241,10 +306,24 @@ impl Function {
         if let Some(description) = description {
             description.clone_into(&mut configuration.description);
         }
-        let ready = latest.state == State::Active && latest.update != Some(Update::InProgress);
+        // A snapshot has to be taken first.
+        let ready = latest.state == State::Active
+            && latest.update != Some(Update::InProgress)
+            && !latest.configuration.snap_start;
         let (state, update) = if ready { (State::Active, Some(Update::Successful)) } else { (State::Pending, None) };
         let content = revision.clone();
-        Version { number, revision, modified: now, code: latest.code.clone(), configuration, state, update, content }
+        Version {
+            number,
+            revision,
+            modified: now,
+            code: latest.code.clone(),
+            configuration,
+            state,
+            update,
+            content,
+            runtime_update: latest.runtime_update.clone(),
+            snapshot: None,
+        }
     }
 }
 
@@ -262,7 +341,29 @@ impl Version {
             state: State::Pending,
             update: None,
             content,
+            runtime_update: None,
+            snapshot: None,
         }
+    }
+
+    /// Whether it is published and environments of it are to be made from its snapshot.
+    #[must_use]
+    pub fn wants_snapshot(&self) -> bool {
+        self.number != LATEST
+            && self.configuration.snap_start
+            && !matches!(self.snapshot, Some(Snapshot::Refused { .. }))
+    }
+
+    /// Names what environments of it are made from: code, configuration and what the function's tags steer.
+    #[must_use]
+    pub fn run_revision(&self, switches: &Switches) -> String {
+        format!("{}{}", self.content, switches.mark())
+    }
+
+    /// Every package that it uses, its code first.
+    pub fn packages(&self) -> impl Iterator<Item = &str> {
+        let layers = self.configuration.layers.iter().map(|layer| layer.digest.as_str());
+        std::iter::once(self.code.digest.as_str()).chain(layers)
     }
 
     /// `$LATEST` or the number.
@@ -327,16 +428,17 @@ impl Version {
         self.state == State::Pending || self.update == Some(Update::InProgress)
     }
 
-    /// Ends a creation or an update: the code is ready, or cannot be made ready for a reason.
-    pub fn settle(&mut self, outcome: Result<(), String>, revision: String) {
+    /// Ends a creation or an update: the code (and the snapshot) is ready, or cannot be made ready for a reason.
+    pub fn settle(&mut self, outcome: Result<Option<Snapshot>, Unready>, revision: String) {
         match (outcome, &self.state) {
-            (Ok(()), _) => {
+            (Ok(snapshot), _) => {
                 self.state = State::Active;
                 self.update = Some(Update::Successful);
+                self.snapshot = snapshot;
             }
-            (Err(reason), State::Active) => self.update = Some(Update::Failed { reason }),
-            (Err(reason), _) => {
-                self.state = State::Failed { reason };
+            (Err(Unready { reason, .. }), State::Active) => self.update = Some(Update::Failed { reason }),
+            (Err(Unready { reason, code }), _) => {
+                self.state = State::Failed { reason, code: Some(code.to_owned()) };
                 self.update = None;
             }
         }
@@ -389,13 +491,17 @@ mod tests {
     use super::*;
 
     fn latest() -> Version {
-        let code = Code { digest: "00ff".repeat(16), bytes: 7 };
+        let code = Code { digest: "00ff".repeat(16), bytes: 7, unzipped_bytes: 9 };
         Version::latest(code, Configuration::new("hello", "role"), "r0".into(), Timestamp::EPOCH)
+    }
+
+    fn unready(reason: &str) -> Unready {
+        Unready { reason: reason.to_owned(), code: "InternalError" }
     }
 
     fn active() -> Version {
         let mut version = latest();
-        version.settle(Ok(()), "r1".into());
+        version.settle(Ok(None), "r1".into());
         version
     }
 
@@ -404,7 +510,7 @@ mod tests {
         let mut version = latest();
         assert_eq!((version.state.clone(), version.update.clone()), (State::Pending, None));
         assert_eq!(version.check_change(None, "arn"), Err(ChangeError::NotActive("Pending")));
-        version.settle(Ok(()), "r1".into());
+        version.settle(Ok(None), "r1".into());
         assert_eq!((version.state.clone(), version.update.clone()), (State::Active, Some(Update::Successful)));
         assert_eq!(version.check_change(Some("r0"), "arn"), Err(ChangeError::Revision));
         assert_eq!(version.check_change(Some("r1"), "arn"), Ok(()));
@@ -412,7 +518,7 @@ mod tests {
         assert_eq!((version.state.clone(), version.update.clone()), (State::Active, Some(Update::InProgress)));
         assert_eq!(version.check_change(Some("r0"), "arn"), Err(ChangeError::UpdateInProgress("arn".into())));
         assert!(version.is_unsettled());
-        version.settle(Err("no room".into()), "r3".into());
+        version.settle(Err(unready("no room")), "r3".into());
         assert_eq!(version.update, Some(Update::Failed { reason: "no room".into() }));
         assert_eq!(version.state, State::Active);
         assert!(!version.is_unsettled());
@@ -421,12 +527,12 @@ mod tests {
     #[test]
     fn a_failed_creation_is_mended_by_an_update() {
         let mut version = latest();
-        version.settle(Err("broken".into()), "r1".into());
-        assert_eq!(version.state, State::Failed { reason: "broken".into() });
+        version.settle(Err(unready("broken")), "r1".into());
+        assert_eq!(version.state, State::Failed { reason: "broken".into(), code: Some("InternalError".into()) });
         assert_eq!(version.check_change(None, "arn"), Ok(()));
         version.begin_update(None, None, "r2".into(), Timestamp::EPOCH);
         assert_eq!(version.state, State::Pending);
-        version.settle(Ok(()), "r3".into());
+        version.settle(Ok(None), "r3".into());
         assert_eq!(version.state, State::Active);
     }
 
@@ -476,8 +582,12 @@ mod tests {
     #[test]
     fn the_digest_is_answered_in_base64() {
         assert_eq!(
-            Code { digest: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(), bytes: 0 }
-                .sha256_base64(),
+            Code {
+                digest: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
+                bytes: 0,
+                unzipped_bytes: 0
+            }
+            .sha256_base64(),
             "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
         );
     }

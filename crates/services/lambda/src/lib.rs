@@ -6,7 +6,8 @@
 //! | `ops` | the operations, a file per resource; `control` has what they share |
 //! | `invoke` | the data plane: routes, environments, invocations, the event queue, function URLs |
 //! | `tasks` | reconcilers: settle creations and updates, sweep what was deleted |
-//! | [`names`] [`configuration`] [`function`] [`permission`] [`events`] | the domain; pure |
+//! | `provisioned` `snapstart` | reconcilers: environments ahead of need, initialised processes of versions |
+//! | [`names`] [`configuration`] [`function`] [`layers`] [`permission`] [`switches`] [`events`] [`event_invoke`] | the domain; pure |
 //! | [`report`] [`url`] | AWS's texts: log lines, error documents, events and answers of URLs; pure |
 //! | [`archive`] | deployment packages: read, checked, unpacked |
 //! | `tables` | the only file that knows keys |
@@ -19,11 +20,14 @@
 
 pub mod archive;
 pub mod configuration;
+pub mod event_invoke;
 pub mod events;
 pub mod function;
+pub mod layers;
 pub mod names;
 pub mod permission;
 pub mod report;
+pub mod switches;
 pub mod url;
 
 mod control;
@@ -32,7 +36,9 @@ mod error;
 mod invoke;
 mod ops;
 mod packages;
+mod provisioned;
 mod service;
+mod snapstart;
 mod tables;
 mod tasks;
 
@@ -41,26 +47,33 @@ use std::{sync::Arc, time::Duration};
 use base_env::Env;
 use base_types::Fault;
 use bytes::Bytes;
-use compute_api::{Egress, FunctionHost, IsolationLevel};
+use compute_api::{Egress, EnvironmentId, FunctionHost, IsolationLevel};
 use compute_scheduler::{Limits as SchedulerLimits, Scheduler, Snapshot};
-use services_kernel::{PageTokens, keep_reconciling};
-use services_ports::{LogSink, RoleCredentials};
-use store_api::Store;
+use services_kernel::{Lineage, PageTokens, keep_reconciling};
+use services_ports::{Destinations, LogSink, Meter, RoleCredentials};
+use store_api::{Direction, Key, Store};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     archive::{CodeFolder, Limits},
     control::{Control, Effects},
     invoke::{
-        environment::{Ground, Logged},
+        destinations::FunctionTarget,
+        environment::{Ground, Lineages, Logged},
         queue::RunEvents,
         routes::Routes,
         runner::Runner,
     },
     packages::Packages,
+    provisioned::Provide,
+    snapstart::TakeSnapshots,
+    tables::{RESERVED, Reserved},
     tasks::{Settle, Sweep},
     url::UrlBase,
 };
+
+/// Reservations read in one transaction.
+const RESERVATIONS_PER_READ: usize = 500;
 
 /// The service. Cheap to clone.
 pub struct Lambda<H: FunctionHost, L: LogSink>(Arc<Shared<H, L>>);
@@ -68,6 +81,7 @@ pub struct Lambda<H: FunctionHost, L: LogSink>(Arc<Shared<H, L>>);
 struct Shared<H: FunctionHost, L: LogSink> {
     control: Arc<Control>,
     runner: Arc<Runner<H, L>>,
+    lineages: Lineages,
 }
 
 impl<H: FunctionHost, L: LogSink> Clone for Lambda<H, L> {
@@ -94,6 +108,10 @@ pub struct Parts<H, L> {
     pub credentials: Arc<dyn RoleCredentials>,
     /// Takes the lines of functions.
     pub logs: L,
+    /// Counts invocations.
+    pub meter: Arc<dyn Meter>,
+    /// Who takes what asynchronous invocations come to; Lambda adds itself.
+    pub destinations: Destinations,
     /// See [`Settings`].
     pub settings: Settings,
 }
@@ -129,7 +147,9 @@ impl Default for Settings {
 impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     /// The service over its parts. Call it inside the runtime: the scheduler starts a task.
     pub fn new(parts: Parts<H, L>) -> Self {
-        let Parts { store, env, host, scheduler, code, tokens, credentials, logs, settings } = parts;
+        let concurrency = parts.scheduler.account_concurrency;
+        let Parts { store, env, host, scheduler, code, tokens, credentials, logs, meter, destinations, settings } = parts;
+        destinations.register(Arc::new(FunctionTarget { env: env.clone() }));
         let packages = Packages::new(store.clone(), code, settings.packages);
         let ground = Arc::new(Ground {
             env: env.clone(),
@@ -141,16 +161,58 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             isolation_min: settings.isolation_min,
             output_bytes_max: settings.output_bytes_max,
         });
+        let lineages = Lineages::default();
         let runner = Arc::new(Runner {
             env: env.clone(),
             routes: Routes::new(ground, store.clone()),
-            scheduler: Scheduler::new(Logged { host, env: env.clone() }, env.clone(), scheduler),
+            scheduler: Scheduler::new(Logged { host, env: env.clone(), lineages: lineages.clone() }, env.clone(), scheduler),
+            meter,
             runtime: tokio::runtime::Handle::current(),
         });
         let effects: Arc<dyn Effects> = Arc::<Runner<H, L>>::clone(&runner);
         let limits = settings.packages;
-        let control = Arc::new(Control { store, env, tokens, packages, limits, urls: settings.urls, effects });
-        Self(Arc::new(Shared { control, runner }))
+        let control = Arc::new(Control {
+            store,
+            env,
+            tokens,
+            packages,
+            limits,
+            urls: settings.urls,
+            concurrency,
+            destinations,
+            effects,
+        });
+        Self(Arc::new(Shared { control, runner, lineages }))
+    }
+
+    /// Tells the scheduler all reserved concurrency: it counts in the account's pool from the start, whether a function is
+    /// called or not. Call it before the first invocation.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn recall_reservations(&self) -> Result<(), Fault> {
+        let all = tables::all_reserved();
+        let mut after = None::<Key>;
+        loop {
+            let (all, from) = (all.clone(), after.take());
+            let batch = self
+                .0
+                .control
+                .store
+                .view(move |tx| {
+                    let range = tables::page(&all, from.as_ref().map(Key::as_bytes));
+                    RESERVED.scan(tx, &range, RESERVATIONS_PER_READ, Direction::Forward)
+                })
+                .await?;
+            for (_, Reserved { account, region, name, concurrency }) in &batch {
+                let arn: Arc<str> = Arc::from(names::function_arn(region, *account, name));
+                self.0.runner.scheduler.set_reserved(account, region, &arn, Some(*concurrency));
+            }
+            match batch.last() {
+                Some((key, _)) if batch.len() == RESERVATIONS_PER_READ => after = Some(key.clone()),
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Starts the background work, until `stop` turns true.
@@ -160,6 +222,8 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
         vec![
             tokio::spawn(keep_reconciling(Settle { control: control() }, store.clone(), env.clone(), stop.clone())),
             tokio::spawn(keep_reconciling(Sweep::new(control()), store.clone(), env.clone(), stop.clone())),
+            tokio::spawn(keep_reconciling(TakeSnapshots::new(self.clone()), store.clone(), env.clone(), stop.clone())),
+            tokio::spawn(keep_reconciling(Provide::new(self.clone()), store.clone(), env.clone(), stop.clone())),
             tokio::spawn(keep_reconciling(RunEvents::new(self.clone()), store, env, stop.clone())),
         ]
     }
@@ -180,6 +244,14 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     #[must_use]
     pub fn environments(&self) -> Snapshot {
         self.0.runner.scheduler.snapshot()
+    }
+
+    /// On behalf of what an environment is running: the trace header of its latest invocation, if that is part of a chain
+    /// of consequences. `environment` is its identifier as text.
+    #[must_use]
+    pub fn lineage_of(&self, environment: &str) -> Option<Lineage> {
+        let id = environment.strip_prefix('e')?.parse().ok()?;
+        self.0.lineages.of(EnvironmentId(id)).map(|trace| Lineage::of(&trace))
     }
 
     /// Refuses new invocations, waits at most `limit` for those that run, and ends all environments. True when every

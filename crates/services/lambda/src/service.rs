@@ -30,8 +30,24 @@ impl<H: FunctionHost, L: LogSink> model_lambda::Lambda<Cx, Tx> for Lambda<H, L> 
         self.0.control.update_function_code(cx, input).await
     }
 
+    async fn publish_layer_version(
+        &self,
+        cx: &Cx,
+        input: PublishLayerVersionRequest,
+    ) -> Result<PublishLayerVersionResponse, Error> {
+        self.0.control.publish_layer_version(cx, input).await
+    }
+
     async fn invoke(&self, cx: &Cx, input: InvocationRequest) -> Result<InvocationResponse, Error> {
         self.run_invoke(cx, input).await
+    }
+
+    async fn invoke_with_response_stream(
+        &self,
+        cx: &Cx,
+        input: InvokeWithResponseStreamRequest,
+    ) -> Result<InvokeWithResponseStreamResponse, Error> {
+        self.run_invoke_with_response_stream(cx, input).await
     }
 
     async fn invoke_async(&self, cx: &Cx, input: InvokeAsyncRequest) -> Result<InvokeAsyncResponse, Error> {
@@ -69,6 +85,36 @@ impl<H: FunctionHost, L: LogSink> model_lambda::Lambda<Cx, Tx> for Lambda<H, L> 
         put_function_concurrency: PutFunctionConcurrencyRequest => Concurrency;
         get_function_concurrency: GetFunctionConcurrencyRequest => GetFunctionConcurrencyResponse;
         delete_function_concurrency: DeleteFunctionConcurrencyRequest => ();
+        put_function_event_invoke_config: PutFunctionEventInvokeConfigRequest => FunctionEventInvokeConfig;
+        update_function_event_invoke_config: UpdateFunctionEventInvokeConfigRequest => FunctionEventInvokeConfig;
+        get_function_event_invoke_config: GetFunctionEventInvokeConfigRequest => FunctionEventInvokeConfig;
+        delete_function_event_invoke_config: DeleteFunctionEventInvokeConfigRequest => ();
+        list_function_event_invoke_configs:
+            ListFunctionEventInvokeConfigsRequest => ListFunctionEventInvokeConfigsResponse;
+        get_layer_version: GetLayerVersionRequest => GetLayerVersionResponse;
+        get_layer_version_by_arn: GetLayerVersionByArnRequest => GetLayerVersionResponse;
+        list_layers: ListLayersRequest => ListLayersResponse;
+        list_layer_versions: ListLayerVersionsRequest => ListLayerVersionsResponse;
+        delete_layer_version: DeleteLayerVersionRequest => ();
+        add_layer_version_permission: AddLayerVersionPermissionRequest => AddLayerVersionPermissionResponse;
+        remove_layer_version_permission: RemoveLayerVersionPermissionRequest => ();
+        get_layer_version_policy: GetLayerVersionPolicyRequest => GetLayerVersionPolicyResponse;
+        put_provisioned_concurrency_config:
+            PutProvisionedConcurrencyConfigRequest => PutProvisionedConcurrencyConfigResponse;
+        get_provisioned_concurrency_config:
+            GetProvisionedConcurrencyConfigRequest => GetProvisionedConcurrencyConfigResponse;
+        delete_provisioned_concurrency_config: DeleteProvisionedConcurrencyConfigRequest => ();
+        list_provisioned_concurrency_configs:
+            ListProvisionedConcurrencyConfigsRequest => ListProvisionedConcurrencyConfigsResponse;
+        put_function_recursion_config: PutFunctionRecursionConfigRequest => PutFunctionRecursionConfigResponse;
+        get_function_recursion_config: GetFunctionRecursionConfigRequest => GetFunctionRecursionConfigResponse;
+        put_runtime_management_config: PutRuntimeManagementConfigRequest => PutRuntimeManagementConfigResponse;
+        get_runtime_management_config: GetRuntimeManagementConfigRequest => GetRuntimeManagementConfigResponse;
+        put_function_scaling_config: PutFunctionScalingConfigRequest => PutFunctionScalingConfigResponse;
+        get_function_scaling_config: GetFunctionScalingConfigRequest => GetFunctionScalingConfigResponse;
+        get_function_code_signing_config: GetFunctionCodeSigningConfigRequest => GetFunctionCodeSigningConfigResponse;
+        put_function_code_signing_config: PutFunctionCodeSigningConfigRequest => PutFunctionCodeSigningConfigResponse;
+        delete_function_code_signing_config: DeleteFunctionCodeSigningConfigRequest => ();
         create_function_url_config: CreateFunctionUrlConfigRequest => CreateFunctionUrlConfigResponse;
         get_function_url_config: GetFunctionUrlConfigRequest => GetFunctionUrlConfigResponse;
         update_function_url_config: UpdateFunctionUrlConfigRequest => UpdateFunctionUrlConfigResponse;

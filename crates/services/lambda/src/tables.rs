@@ -5,7 +5,9 @@
 //! left of a deleted incarnation is named in [`GARBAGE`] and swept by a reconciler.
 //!
 //! Declared exceptions to the rule that keys begin with account and region: packages are shared by content, host names of
-//! URLs are one namespace, and the work lists of the reconcilers span accounts.
+//! URLs are one namespace, and the work lists of the reconcilers (reserved and provisioned concurrency too) span accounts.
+
+use std::collections::BTreeSet;
 
 use base_types::{AccountId, Fault, Region, Timestamp};
 use minicbor::{Decode, Encode};
@@ -13,9 +15,12 @@ use services_kernel::Cx;
 use store_api::{BlobId, DamagedKey, Direction, Family, Key, KeyRange, Part, Table, Tx};
 
 use crate::{
+    event_invoke::EventInvoke,
     events::{Event, Payload},
     function::{Alias, Function, Version},
+    layers::{LayerHead, LayerVersion},
     permission::Policy,
+    provisioned::ProvisionedConfig,
     url::FunctionUrl,
 };
 
@@ -29,14 +34,28 @@ pub(crate) const ALIASES: Table<Alias> = Table::new(Family::Meta, "lambda.aliase
 pub(crate) const POLICIES: Table<Policy> = Table::new(Family::Meta, "lambda.policies", 1);
 /// URLs by incarnation and alias; empty for `$LATEST`.
 pub(crate) const URLS: Table<FunctionUrl> = Table::new(Family::Meta, "lambda.urls", 1);
+/// Event-invoke configurations by incarnation and qualifier (`$LATEST`, a number, an alias).
+pub(crate) const EVENT_INVOKES: Table<EventInvoke> = Table::new(Family::Meta, "lambda.event-invokes", 1);
+/// Provisioned concurrency by account, region, incarnation and qualifier (a number, an alias); one list for all accounts.
+pub(crate) const PROVISIONED: Table<ProvisionedConfig> = Table::new(Family::Meta, "lambda.provisioned", 1);
+/// Reserved concurrency by account, region and function, beside what the function's record says; one list for all accounts.
+pub(crate) const RESERVED: Table<Reserved> = Table::new(Family::Meta, "lambda.reserved", 1);
+/// Layers by name.
+pub(crate) const LAYERS: Table<LayerHead> = Table::new(Family::Meta, "lambda.layers", 1);
+/// Layer versions by name and number.
+pub(crate) const LAYER_VERSIONS: Table<LayerVersion> = Table::new(Family::Meta, "lambda.layer-versions", 1);
+/// Policies of layer versions by name and number.
+pub(crate) const LAYER_POLICIES: Table<Policy> = Table::new(Family::Meta, "lambda.layer-policies", 1);
 /// Whose URL a host name's identifier is.
 pub(crate) const URL_HOSTS: Table<UrlHost> = Table::new(Family::Meta, "lambda.url-hosts", 1);
 /// Deployment packages by digest.
 pub(crate) const PACKAGES: Table<Package> = Table::new(Family::Meta, "lambda.packages", 1);
-/// Which versions use a package.
+/// Which versions, of functions and of layers, use a package.
 const PACKAGE_USES: Table<()> = Table::new(Family::Meta, "lambda.package-uses", 1);
 /// Versions whose creation or update has to be settled.
 pub(crate) const UNSETTLED: Table<VersionRef> = Table::new(Family::Queue, "lambda.unsettled", 1);
+/// Published SnapStart versions whose snapshot has to be taken.
+pub(crate) const SNAPSHOTS_DUE: Table<VersionRef> = Table::new(Family::Queue, "lambda.snapshots-due", 1);
 /// Incarnations of deleted functions that are to be swept.
 pub(crate) const GARBAGE: Table<Garbage> = Table::new(Family::Queue, "lambda.garbage", 1);
 /// Event invocations that were accepted and are not done.
@@ -70,6 +89,24 @@ pub(crate) struct UrlHost {
     /// The alias; `None` for `$LATEST`.
     #[n(4)]
     pub(crate) alias: Option<String>,
+}
+
+/// A function's reserved concurrency, named across accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Reserved {
+    /// The function's account.
+    #[n(0)]
+    pub(crate) account: AccountId,
+    /// The function's region.
+    #[n(1)]
+    pub(crate) region: Region,
+    /// The function's name.
+    #[n(2)]
+    pub(crate) name: String,
+    /// What is set aside.
+    #[n(3)]
+    pub(crate) concurrency: u32,
 }
 
 /// A stored package.
@@ -118,6 +155,10 @@ pub(crate) struct Garbage {
     /// The incarnation.
     #[n(2)]
     pub(crate) incarnation: String,
+    /// What its tags steered (see `Switches::mark`): part of the names of its snapshots.
+    #[n(3)]
+    #[cbor(default)]
+    pub(crate) mark: String,
 }
 
 /// A place: an account in a region.
@@ -196,10 +237,76 @@ impl Place {
         self.urls(incarnation).str(alias.unwrap_or_default())
     }
 
+    /// All event-invoke configurations of an incarnation.
+    #[must_use]
+    pub(crate) fn event_invokes(&self, incarnation: &str) -> Key {
+        EVENT_INVOKES.key(self.account, &self.region).str(incarnation)
+    }
+
+    /// One event-invoke configuration.
+    #[must_use]
+    pub(crate) fn event_invoke(&self, incarnation: &str, qualifier: &str) -> Key {
+        self.event_invokes(incarnation).str(qualifier)
+    }
+
+    /// All provisioned concurrency of an incarnation.
+    #[must_use]
+    pub(crate) fn provisioned(&self, incarnation: &str) -> Key {
+        all_provisioned().str(self.account.as_str()).str(self.region.as_str()).str(incarnation)
+    }
+
+    /// The provisioned concurrency of a version or alias.
+    #[must_use]
+    pub(crate) fn provisioned_of(&self, incarnation: &str, qualifier: &str) -> Key {
+        self.provisioned(incarnation).str(qualifier)
+    }
+
+    /// The entry of a function in the list of reserved concurrency.
+    #[must_use]
+    pub(crate) fn reserved(&self, name: &str) -> Key {
+        all_reserved().str(self.account.as_str()).str(self.region.as_str()).str(name)
+    }
+
+    /// All layers.
+    #[must_use]
+    pub(crate) fn layers(&self) -> Key {
+        LAYERS.key(self.account, &self.region)
+    }
+
+    /// One layer.
+    #[must_use]
+    pub(crate) fn layer(&self, name: &str) -> Key {
+        self.layers().str(name)
+    }
+
+    /// All versions of a layer.
+    #[must_use]
+    pub(crate) fn layer_versions(&self, name: &str) -> Key {
+        LAYER_VERSIONS.key(self.account, &self.region).str(name)
+    }
+
+    /// One version of a layer.
+    #[must_use]
+    pub(crate) fn layer_version(&self, name: &str, number: u64) -> Key {
+        self.layer_versions(name).u64(number)
+    }
+
+    /// The policy of a version of a layer.
+    #[must_use]
+    pub(crate) fn layer_policy(&self, name: &str, number: u64) -> Key {
+        LAYER_POLICIES.key(self.account, &self.region).str(name).u64(number)
+    }
+
     /// The entry of a version in the list of those to be settled.
     #[must_use]
     pub(crate) fn unsettled(&self, incarnation: &str, number: u64) -> Key {
         unsettled().str(self.account.as_str()).str(self.region.as_str()).str(incarnation).u64(number)
+    }
+
+    /// The entry of a version in the list of those whose snapshot has to be taken.
+    #[must_use]
+    pub(crate) fn snapshot_due(&self, incarnation: &str, number: u64) -> Key {
+        snapshots_due().str(self.account.as_str()).str(self.region.as_str()).str(incarnation).u64(number)
     }
 
     /// A counter.
@@ -209,6 +316,7 @@ impl Place {
             Usage::Functions => "functions",
             Usage::CodeBytes => "code-bytes",
             Usage::ReservedConcurrency => "reserved-concurrency",
+            Usage::UnreservedProvisioned => "unreserved-provisioned",
         })
     }
 }
@@ -218,10 +326,12 @@ impl Place {
 pub(crate) enum Usage {
     /// Functions.
     Functions,
-    /// Bytes of all versions' packages.
+    /// Bytes of all packages of versions, of functions and of layers.
     CodeBytes,
     /// Concurrency set aside.
     ReservedConcurrency,
+    /// Provisioned concurrency of functions without reserved concurrency: it is taken from the unreserved.
+    UnreservedProvisioned,
 }
 
 /// What is counted of the queue of event invocations.
@@ -262,6 +372,32 @@ pub(crate) fn use_package(tx: &Tx, digest: &str, version: &Key) -> Result<(), Fa
     PACKAGE_USES.put(tx, &package_uses(digest).bytes(version.as_bytes()), &())
 }
 
+/// Says what packages the function version at `key` uses now, instead of those of `before`. Each of them is there: it was
+/// just attached, or another version (of a function or a layer) uses it.
+///
+/// # Errors
+/// A fault of the store.
+pub(crate) fn use_packages(tx: &Tx, key: &Key, before: Option<&Version>, now: &Version) -> Result<(), Fault> {
+    let used: BTreeSet<&str> = now.packages().collect();
+    let was: BTreeSet<&str> = before.into_iter().flat_map(Version::packages).collect();
+    for digest in used.difference(&was) {
+        use_package(tx, digest, key)?;
+    }
+    for digest in was.difference(&used) {
+        disuse_package(tx, digest, key)?;
+    }
+    Ok(())
+}
+
+/// Says that the function version at `key` is gone.
+///
+/// # Errors
+/// A fault of the store.
+pub(crate) fn disuse_packages(tx: &Tx, key: &Key, version: &Version) -> Result<(), Fault> {
+    let used: BTreeSet<&str> = version.packages().collect();
+    used.into_iter().try_for_each(|digest| disuse_package(tx, digest, key))
+}
+
 /// Says that the version at `version` does not use a package any more; without a user the package goes.
 ///
 /// # Errors
@@ -281,10 +417,28 @@ fn package_uses(digest: &str) -> Key {
     PACKAGE_USES.global_key(None).str(digest)
 }
 
+/// All provisioned concurrency; also the topic of the reconciler that brings it about.
+#[must_use]
+pub(crate) fn all_provisioned() -> Key {
+    PROVISIONED.global_key(None)
+}
+
+/// All reserved concurrency.
+#[must_use]
+pub(crate) fn all_reserved() -> Key {
+    RESERVED.global_key(None)
+}
+
 /// All versions to be settled; also the topic of the reconciler that does it.
 #[must_use]
 pub(crate) fn unsettled() -> Key {
     UNSETTLED.global_key(None)
+}
+
+/// All versions whose snapshot has to be taken; also the topic of the reconciler that does it.
+#[must_use]
+pub(crate) fn snapshots_due() -> Key {
+    SNAPSHOTS_DUE.global_key(None)
 }
 
 /// All incarnations to be swept; also the topic of the reconciler that does it.

@@ -10,7 +10,8 @@ use store_api::{Direction, Key, Store, Tx};
 use std::sync::Arc;
 
 use crate::{
-    control::{Change, Control, Found},
+    control::{Change, Control, Effects, Found},
+    function::{Snapshot, Unready, Version},
     tables::{
         self, ALIASES, FUNCTIONS, GARBAGE, Garbage, PACKAGES, POLICIES, Place, UNSETTLED, URLS, Usage, VERSIONS,
         VersionRef,
@@ -33,15 +34,7 @@ impl Settle {
         let key = place.version(&version.incarnation, version.number);
         let found = self.control.store.view(move |tx| VERSIONS.get(tx, &key)).await?;
         let Some(stored) = found else { return self.forget(&version).await };
-        let outcome = match self.control.packages.ensure(&stored.code.digest).await {
-            Ok(_) => Ok(()),
-            // The store stops, or is overloaded: nothing is known about the code.
-            Err(fault) if fault.kind() != FaultKind::Internal => return Err(fault),
-            Err(fault) => {
-                tracing::error!(function = version.name, ?fault, "the code of a function cannot be made ready");
-                Err("The function's code cannot be made ready on this host; its log says why.".to_owned())
-            }
-        };
+        let outcome = self.control.unpack(&version.name, &stored).await?.map(|()| None);
         let (control, content) = (Arc::clone(&self.control), stored.content);
         self.control.store.transact(move |tx| control.settled(tx, &version, &content, outcome.clone())).await
     }
@@ -54,13 +47,42 @@ impl Settle {
 }
 
 impl Control {
-    fn settled(&self, tx: &Tx, version: &VersionRef, content: &str, outcome: Result<(), String>) -> Result<(), Fault> {
+    /// Makes a version's code and layers ready.
+    pub(crate) async fn unpack(&self, function: &str, version: &Version) -> Result<Result<(), Unready>, Fault> {
+        for digest in version.packages() {
+            match self.packages.ensure(digest).await {
+                Ok(_) => {}
+                // The store stops, or is overloaded: nothing is known about the code.
+                Err(fault) if fault.kind() != FaultKind::Internal => return Err(fault),
+                Err(fault) => {
+                    tracing::error!(function, digest, ?fault, "the code of a function cannot be made ready");
+                    let reason = "The function's code cannot be made ready on this host; its log says why.".to_owned();
+                    return Ok(Err(Unready { reason, code: "InternalError" }));
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Ends the creation or update of a version whose content is the one that was looked at.
+    pub(crate) fn settled(
+        &self,
+        tx: &Tx,
+        version: &VersionRef,
+        content: &str,
+        outcome: Result<Option<Snapshot>, Unready>,
+    ) -> Result<(), Fault> {
         let place = Place { account: version.account, region: version.region.clone() };
         let key = place.version(&version.incarnation, version.number);
-        let entry = place.unsettled(&version.incarnation, version.number);
+        let entries = [
+            place.unsettled(&version.incarnation, version.number),
+            place.snapshot_due(&version.incarnation, version.number),
+        ];
+        let done = || entries.iter().try_for_each(|entry| tx.delete(entry));
         let function = FUNCTIONS.get(tx, &place.function(&version.name))?;
+        let function = function.filter(|function| function.incarnation == version.incarnation);
         let stored = VERSIONS.get(tx, &key)?;
-        let (Some(function), Some(mut stored)) = (function, stored) else { return tx.delete(&entry) };
+        let (Some(function), Some(mut stored)) = (function, stored) else { return done() };
         // An update that came in between is settled in the next round.
         if stored.content != content {
             return Ok(());
@@ -69,7 +91,7 @@ impl Control {
             stored.settle(outcome, self.env.uuid());
             VERSIONS.put(tx, &key, &stored)?;
         }
-        tx.delete(&entry)?;
+        done()?;
         let found = Found { place, name: version.name.clone(), function };
         self.announce(tx, &found, Change::Routing)
     }
@@ -163,7 +185,8 @@ impl Reconciler for Sweep {
         for (entry, garbage) in garbage {
             loop {
                 let (entry, garbage) = (entry.clone(), garbage.clone());
-                if self.store.transact(move |tx| sweep(tx, &entry, &garbage)).await? {
+                let effects = Arc::clone(&self.control.effects);
+                if self.store.transact(move |tx| sweep(tx, &effects, &entry, &garbage)).await? {
                     break;
                 }
             }
@@ -174,12 +197,17 @@ impl Reconciler for Sweep {
 }
 
 /// Removes a part of what hangs on an incarnation; true when nothing is left.
-fn sweep(tx: &Tx, entry: &Key, garbage: &Garbage) -> Result<bool, Fault> {
+fn sweep(tx: &Tx, effects: &Arc<dyn Effects>, entry: &Key, garbage: &Garbage) -> Result<bool, Fault> {
     let place = Place { account: garbage.account, region: garbage.region.clone() };
     let versions = VERSIONS.scan(tx, &place.versions(&garbage.incarnation).prefix(), BATCH, Direction::Forward)?;
     for (key, version) in &versions {
         VERSIONS.remove(tx, key)?;
-        tables::disuse_package(tx, &version.code.digest, key)?;
+        tables::disuse_packages(tx, key, version)?;
+        if version.wants_snapshot() {
+            let (effects, snapshot) = (Arc::clone(effects), format!("{}{}", version.content, garbage.mark));
+            tx.on_commit(move || effects.forget_snapshot(&snapshot))?;
+        }
+        tx.delete(&place.snapshot_due(&garbage.incarnation, version.number))?;
         tx.add(&place.usage(Usage::CodeBytes), -crate::ops::functions::signed(version.code.bytes))?;
         tx.delete(&place.unsettled(&garbage.incarnation, version.number))?;
     }
@@ -187,6 +215,7 @@ fn sweep(tx: &Tx, entry: &Key, garbage: &Garbage) -> Result<bool, Fault> {
         ALIASES.key(place.account, &place.region).str(&garbage.incarnation),
         POLICIES.key(place.account, &place.region).str(&garbage.incarnation),
         URLS.key(place.account, &place.region).str(&garbage.incarnation),
+        place.event_invokes(&garbage.incarnation),
     ];
     let mut left = versions.len() == BATCH;
     for all in rest {

@@ -27,6 +27,7 @@ use crate::{
     names::{function_arn, qualified_arn},
     packages::Packages,
     report::{self, Phase, Subject, SystemLog},
+    switches::Switches,
     tables::Place,
 };
 
@@ -58,6 +59,10 @@ pub(crate) struct Plan<L> {
     pub(crate) version: String,
     pub(crate) digest: String,
     pub(crate) configuration: Configuration,
+    /// What the function's tags steer.
+    pub(crate) switches: Switches,
+    /// SnapStart: names the initialised process that environments are made from.
+    pub(crate) snapshot: Option<Arc<str>>,
 }
 
 impl<L: LogSink> Blueprint for Plan<L> {
@@ -65,6 +70,14 @@ impl<L: LogSink> Blueprint for Plan<L> {
         let ground = &self.ground;
         let code = ground.packages.ensure(&self.digest).await?;
         let configuration = &self.configuration;
+        let mut layers = Vec::with_capacity(configuration.layers.len());
+        for layer in &configuration.layers {
+            layers.push(ground.packages.ensure(&layer.digest).await?);
+        }
+        let cause = match cause {
+            InitializationType::OnDemand if self.snapshot.is_some() => InitializationType::SnapStart,
+            other => other,
+        };
         let role: Arn =
             configuration.role.parse().map_err(|error| Fault::internal("read the execution role", error))?;
         let issued = ground.credentials.issue(self.place.account, &role, &self.function, CREDENTIALS_LIFETIME);
@@ -89,7 +102,7 @@ impl<L: LogSink> Blueprint for Plan<L> {
             init_timeout: init_timeout(cause, timeout),
             variables: configuration.variables.clone().unwrap_or_default(),
             code,
-            layers: Vec::new(),
+            layers,
             logging: Logging {
                 group: configuration.logging.group.clone(),
                 stream,
@@ -102,11 +115,15 @@ impl<L: LogSink> Blueprint for Plan<L> {
                 secret_access_key: issued.secret_access_key,
                 session_token: issued.session_token,
             },
-            egress: ground.egress,
-            egress_allow: Vec::new(),
+            egress: match self.switches.internet {
+                None => ground.egress,
+                Some(true) => Egress::Internet,
+                Some(false) => Egress::None,
+            },
+            egress_allow: self.switches.ranges_allowed(),
             initialization: cause,
-            start: StartPolicy::Prepared,
-            snapshot: None,
+            start: if self.switches.fresh { StartPolicy::Fresh } else { StartPolicy::Prepared },
+            snapshot: self.snapshot.clone(),
             isolation_min: ground.isolation_min,
             seccomp: SeccompProfile::default(),
             output: sink,
@@ -228,8 +245,9 @@ impl Lineages {
     /// The trace header of the latest invocation of this environment, if it has a lineage.
     pub(crate) fn of(&self, environment: EnvironmentId) -> Option<Arc<str>> {
         let current = self.0.lock().get(&environment).cloned()?;
-        let trace = current.lock().clone();
-        trace
+        // The guard must not outlive the statement.
+        let guard = current.lock();
+        guard.clone()
     }
 
     fn enter(&self, environment: EnvironmentId) -> Following {

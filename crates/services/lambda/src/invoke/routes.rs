@@ -10,13 +10,18 @@ use base_types::Fault;
 use compute_scheduler::{FunctionVersion, VersionKey};
 use lang_policy::{Kind, Policy};
 use parking_lot::Mutex;
+use services_kernel::Passed;
+use services_ports::MeteredFunction;
 use store_api::{Store, Tx};
 
 use super::environment::{Ground, Plan};
 use crate::{
+    event_invoke::EventInvoke,
     function::{Alias, LATEST, State, Version},
     names::{Qualifier, function_arn},
-    tables::{ALIASES, FUNCTIONS, POLICIES, Place, URL_HOSTS, URLS, VERSIONS, url_host},
+    provisioned::shares,
+    switches::Switches,
+    tables::{ALIASES, EVENT_INVOKES, FUNCTIONS, POLICIES, Place, URL_HOSTS, URLS, VERSIONS, url_host},
     url::FunctionUrl,
 };
 
@@ -42,13 +47,20 @@ pub(crate) struct Route<L> {
     /// Its resource policy.
     pub(crate) policy: Option<Policy>,
     pub(crate) reserved_concurrency: Option<u32>,
+    /// How its events are treated.
+    pub(crate) event_invoke: Option<EventInvoke>,
+    /// Whether it may go round in circles.
+    pub(crate) recursion_allowed: bool,
+    /// Whose figures its invocations are.
+    pub(crate) metered: MeteredFunction,
+    /// Its name in lineages.
+    pub(crate) passed: Passed,
 }
 
 /// A version that can be run, if its state permits.
 pub(crate) struct Runnable<L> {
     pub(crate) state: State,
     pub(crate) version: Arc<FunctionVersion<Plan<L>>>,
-    pub(crate) memory_mib: u32,
 }
 
 /// What a URL's identifier leads to.
@@ -83,12 +95,31 @@ impl<L> Cached<L> {
 }
 
 impl<L> Route<L> {
+    /// What environments of its (first) version are made from.
+    pub(crate) fn plan(&self) -> &Plan<L> {
+        &self.first.version.spec
+    }
+
     /// The version for one call; `draw` is random (see [`Alias::route`]).
     pub(crate) fn pick(&self, draw: u64) -> &Runnable<L> {
         match &self.weighted {
             Some((alias, second)) if alias.route(draw) != alias.version => second,
             _ => &self.first,
         }
+    }
+
+    /// The version that it leads to, or the first of two.
+    pub(crate) fn first(&self) -> &Runnable<L> {
+        &self.first
+    }
+
+    /// What of so much provisioned concurrency each of its versions gets.
+    pub(crate) fn provisioned_shares(&self, requested: u32) -> Vec<(&Runnable<L>, u32)> {
+        let Some((alias, second)) = &self.weighted else { return vec![(&self.first, requested)] };
+        shares(alias.version, Some(alias), requested)
+            .into_iter()
+            .map(|(number, share)| (if number == alias.version { &self.first } else { second }, share))
+            .collect()
     }
 }
 
@@ -172,27 +203,39 @@ impl<L: Send + Sync + 'static> Routes<L> {
             }
         });
         Route {
-            first: self.runnable(key, &arn, found.first),
-            weighted: found.second.map(|(alias, version)| (alias, self.runnable(key, &arn, version))),
+            first: self.runnable(key, &arn, found.first, &found.switches),
+            weighted: found
+                .second
+                .map(|(alias, version)| (alias, self.runnable(key, &arn, version, &found.switches))),
             key: key.clone(),
             incarnation: found.incarnation,
+            event_invoke: found.event_invoke,
+            recursion_allowed: found.recursion_allowed,
+            metered: MeteredFunction {
+                account: key.place.account,
+                region: key.place.region.clone(),
+                name: Arc::from(key.name.as_str()),
+            },
+            passed: Passed::by(&arn),
             arn,
             policy,
             reserved_concurrency: found.reserved_concurrency,
         }
     }
 
-    fn runnable(&self, key: &FunctionKey, arn: &Arc<str>, version: Version) -> Runnable<L> {
+    fn runnable(&self, key: &FunctionKey, arn: &Arc<str>, version: Version, switches: &Switches) -> Runnable<L> {
         let label = version.label();
+        let revision: Arc<str> = Arc::from(version.run_revision(switches));
+        // A snapshot is forked: who wants fresh processes gets them.
+        let snapshot = (version.wants_snapshot() && !switches.fresh).then(|| Arc::clone(&revision));
         let configuration = version.configuration;
         Runnable {
             state: version.state,
-            memory_mib: configuration.memory_mib,
             version: Arc::new(FunctionVersion {
                 key: VersionKey {
                     function: Arc::clone(arn),
                     version: Arc::from(label.as_str()),
-                    revision: Arc::from(version.content),
+                    revision,
                 },
                 account: key.place.account,
                 region: key.place.region.clone(),
@@ -204,6 +247,8 @@ impl<L: Send + Sync + 'static> Routes<L> {
                     version: label,
                     digest: version.code.digest,
                     configuration,
+                    switches: switches.clone(),
+                    snapshot,
                 },
             }),
         }
@@ -214,9 +259,12 @@ impl<L: Send + Sync + 'static> Routes<L> {
 struct Stored {
     incarnation: String,
     reserved_concurrency: Option<u32>,
+    switches: Switches,
     first: Version,
     second: Option<(Alias, Version)>,
     policy: Option<String>,
+    event_invoke: Option<EventInvoke>,
+    recursion_allowed: bool,
 }
 
 fn read(tx: &Tx, key: &FunctionKey, qualifier: Option<&Qualifier>) -> Result<Option<Stored>, Fault> {
@@ -239,8 +287,10 @@ fn read(tx: &Tx, key: &FunctionKey, qualifier: Option<&Qualifier>) -> Result<Opt
     let Some(first) = first else { return Ok(None) };
     let named = crate::ops::permissions::policy_qualifier(qualifier);
     let policy = POLICIES.get(tx, &place.policy(&incarnation, named.as_deref()))?.map(|policy| policy.to_json());
-    let reserved_concurrency = function.reserved_concurrency;
-    Ok(Some(Stored { incarnation, reserved_concurrency, first, second, policy }))
+    let label = qualifier.unwrap_or(&Qualifier::Latest).to_string();
+    let event_invoke = EVENT_INVOKES.get(tx, &place.event_invoke(&incarnation, &label))?;
+    let (reserved_concurrency, recursion_allowed) = (function.reserved_concurrency, function.recursion_allowed);
+    Ok(Some(Stored { incarnation, reserved_concurrency, switches: function.switches, first, second, policy, event_invoke, recursion_allowed }))
 }
 
 fn read_url(tx: &Tx, id: &str) -> Result<Option<(FunctionKey, FunctionUrl)>, Fault> {

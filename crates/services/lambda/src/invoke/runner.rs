@@ -1,25 +1,26 @@
-//! One invocation, from a route to a finished answer.
+//! What runs invocations: the routes, the scheduler, the meter. One invocation's way is in `flight`.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use base_env::Env;
-use base_types::{Fault, FaultKind};
+use base_types::Fault;
 use bytes::Bytes;
-use compute_api::{FunctionHost, Invocation, RuntimeListing, StartError};
-use compute_scheduler::{Refused, Scheduler};
+use compute_api::{FunctionHost, Invocation, IsolationLevel, Origin, ResponseSink, RuntimeListing, Start};
+use compute_scheduler::{FunctionVersion, Scheduler, VersionKey, survive};
 use model_lambda::Error;
-use services_ports::LogSink;
+use services_ports::{LogSink, Meter, MeteredFunction};
 
 use super::{
-    environment::{Logged, Plan, say},
-    routes::{FunctionKey, Route, Routes, Runnable},
+    environment::{Logged, Plan},
+    flight::Flight,
+    routes::{FunctionKey, Route, Routes},
 };
 use crate::{
-    control::{Change, Effects},
+    control::{Change, Effects, Provisioned},
     error::throttled,
     function::{Alias, State},
     names::Qualifier,
-    report::{self, Answer, Report},
+    report::Answer,
     tables::Place,
 };
 
@@ -28,12 +29,19 @@ pub(crate) struct Runner<H: FunctionHost, L: LogSink> {
     pub(crate) env: Env,
     pub(crate) routes: Routes<L>,
     pub(crate) scheduler: Scheduler<Logged<H>, Plan<L>>,
+    pub(crate) meter: Arc<dyn Meter>,
     /// A commit's hook runs on a thread of the store; the scheduler ends environments in tasks.
     pub(crate) runtime: tokio::runtime::Handle,
 }
 
+/// A version that is to be called.
+pub(crate) struct Chosen<L> {
+    pub(crate) version: Arc<FunctionVersion<Plan<L>>>,
+    function: MeteredFunction,
+}
+
 /// What a function is called with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) request_id: Arc<str>,
     pub(crate) payload: Bytes,
@@ -41,6 +49,10 @@ pub(crate) struct Call {
     pub(crate) invoked_arn: String,
     pub(crate) trace: String,
     pub(crate) client_context: Option<String>,
+    /// Where a streamed response goes.
+    pub(crate) response: Option<ResponseSink>,
+    /// Whether it comes from the queue of events.
+    pub(crate) asynchronous: bool,
 }
 
 /// A call that came to its end: the function answered, or failed.
@@ -48,9 +60,21 @@ pub(crate) struct Call {
 pub(crate) struct Finished {
     pub(crate) answer: Answer,
     /// `$LATEST` or a number.
-    pub(crate) version: String,
+    pub(crate) version: Arc<str>,
     /// The end of the log.
-    pub(crate) tail: Vec<u8>,
+    pub(crate) tail: Bytes,
+    /// How it got its environment, and the walls around that.
+    pub(crate) ran: RanIn,
+    /// With which error a streamed response broke off, if it did.
+    pub(crate) stream_error: Option<String>,
+}
+
+/// How an invocation got its environment, and the walls around that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RanIn {
+    pub(crate) start: Start,
+    pub(crate) origin: Origin,
+    pub(crate) isolation: IsolationLevel,
 }
 
 /// Why a function was not called.
@@ -97,89 +121,60 @@ impl<H: FunctionHost, L: LogSink> Runner<H, L> {
             .await
     }
 
-    /// Calls the function. Once begun, an invocation runs to its end even if nobody waits for it any more.
-    pub(crate) async fn call(&self, route: &Route<L>, call: Call) -> Result<Finished, NotCalled> {
+    /// The version that a call of this route gets.
+    pub(crate) fn choose(&self, route: &Route<L>) -> Result<Chosen<L>, NotCalled> {
         let runnable = route.pick(self.env.below(Alias::DRAWS));
         match &runnable.state {
-            State::Active => {}
-            other => return Err(NotCalled::NotActive(other.as_str())),
+            State::Active => Ok(Chosen { version: Arc::clone(&runnable.version), function: route.metered.clone() }),
+            other => Err(NotCalled::NotActive(other.as_str())),
         }
+    }
+
+    /// Calls the function. Once begun, an invocation runs to its end even if nobody waits for it any more.
+    pub(crate) async fn call(self: &Arc<Self>, route: &Route<L>, call: Call) -> Result<Finished, NotCalled> {
+        let chosen = self.choose(route)?;
+        self.run(chosen, call).await
+    }
+
+    /// Calls a version.
+    pub(crate) fn run(
+        self: &Arc<Self>,
+        chosen: Chosen<L>,
+        call: Call,
+    ) -> impl Future<Output = Result<Finished, NotCalled>> + Send + use<H, L> {
+        let flight = Flight {
+            runner: Arc::clone(self),
+            version: chosen.version,
+            function: chosen.function,
+            request_id: call.request_id,
+            bytes_in: call.payload.len() as u64,
+            asynchronous: call.asynchronous,
+        };
         let invocation = Invocation {
-            request_id: call.request_id.to_string(),
+            request_id: flight.request_id.to_string(),
             payload: call.payload,
             invoked_function_arn: call.invoked_arn,
             trace_id: Some(call.trace),
             client_context: call.client_context,
             cognito_identity: None,
-            response: None,
+            response: call.response,
         };
-        let ran = self.scheduler.invoke(Arc::clone(&runnable.version), invocation).await;
-        match ran {
-            Ok(ran) => {
-                let (timeout, now) = (ran.spec.timeout, self.env.now());
-                let said = report::of_completion(&ran.completion, &call.request_id, runnable.memory_mib, timeout, now);
-                Ok(finished(runnable, &call.request_id, &ran.completion.log_tail, said))
-            }
-            Err(refused) => self.refused(runnable, &call.request_id, refused).await,
-        }
+        survive(flight.fly(invocation))
     }
 
-    async fn refused(
-        &self,
-        runnable: &Runnable<L>,
-        request_id: &Arc<str>,
-        refused: Refused,
-    ) -> Result<Finished, NotCalled> {
-        let text = refused.to_string();
-        match refused {
-            Refused::Throttled(throttle) => Err(NotCalled::Throttled(throttle.reason())),
-            Refused::TooLarge { .. } => Err(NotCalled::Unready(text)),
-            Refused::ShuttingDown => {
-                Err(NotCalled::Fault(Fault::new(FaultKind::Unavailable, "invoke: the server is shutting down")))
-            }
-            Refused::Start { error: StartError::Init(failure), spec } => {
-                let limit = spec.as_ref().map_or(compute_api::INIT_TIMEOUT, |spec| spec.init_timeout);
-                let said = report::of_init_failure(&failure, request_id, runnable.memory_mib, limit);
-                if let Some(spec) = spec {
-                    let mut lines = vec![report::start_line(request_id, &spec.version)];
-                    lines.extend(said.lines.iter().cloned());
-                    say(&spec.output, &self.env, Some(request_id), lines).await;
-                }
-                Ok(finished(runnable, request_id, &failure.log_tail, said))
-            }
-            Refused::Start { error: StartError::Host(fault), .. } => Err(NotCalled::Fault(fault)),
-            Refused::Start {
-                error: error @ (StartError::RuntimeMissing { .. } | StartError::RuntimeUnsupported { .. }),
-                ..
-            } => Err(NotCalled::Unrunnable(error.to_string())),
-            Refused::Start {
-                error:
-                    error @ (StartError::Isolation { .. }
-                    | StartError::Unsupported { .. }
-                    | StartError::NoSnapshot { .. }
-                    | StartError::HostLimit { .. }),
-                ..
-            } => Err(NotCalled::Unready(error.to_string())),
-        }
-    }
-
-    /// The request's trace header, or a new one that says that nobody samples.
+    /// The request's trace header, or a new one that says that nobody samples; a chain that the request belongs to is kept.
     pub(crate) fn trace(&self, given: Option<&Arc<str>>) -> String {
         const HEX: &[u8] = b"0123456789abcdef";
-        given.map_or_else(
-            || {
+        match given {
+            Some(trace) if !trace.starts_with("Lineage=") => trace.to_string(),
+            chain => {
                 let (seconds, root, parent) = (self.env.now().as_seconds(), self.env.id(24, HEX), self.env.id(16, HEX));
-                format!("Root=1-{seconds:08x}-{root};Parent={parent};Sampled=0")
-            },
-            |trace| trace.to_string(),
-        )
+                let after = chain.map_or("", |_| ";");
+                let chain = chain.map_or("", |chain| chain);
+                format!("Root=1-{seconds:08x}-{root};Parent={parent};Sampled=0{after}{chain}")
+            }
+        }
     }
-}
-
-fn finished<L>(runnable: &Runnable<L>, request_id: &str, output: &[u8], said: Report) -> Finished {
-    let version = runnable.version.key.version.to_string();
-    let tail = report::tail(&report::start_line(request_id, &version), output, &said.lines);
-    Finished { answer: said.answer, version, tail }
 }
 
 impl<H: FunctionHost, L: LogSink> Effects for Runner<H, L> {
@@ -193,6 +188,7 @@ impl<H: FunctionHost, L: LogSink> Effects for Runner<H, L> {
             Change::Reserved(reserved) => {
                 self.scheduler.set_reserved(&place.account, &place.region, &arn, *reserved);
             }
+            Change::Steered => self.scheduler.retire_function(&arn),
             Change::Deleted => {
                 self.scheduler.retire_function(&arn);
                 self.scheduler.set_reserved(&place.account, &place.region, &arn, None);
@@ -202,5 +198,24 @@ impl<H: FunctionHost, L: LogSink> Effects for Runner<H, L> {
 
     fn runtimes(&self) -> Arc<RuntimeListing> {
         self.scheduler.host().runtimes()
+    }
+
+    fn provisioned(&self, function_arn: &str, version: &str, revision: &str) -> Option<Provisioned> {
+        let key = VersionKey {
+            function: Arc::from(function_arn),
+            version: Arc::from(version),
+            revision: Arc::from(revision),
+        };
+        let now = self.scheduler.provisioned(&key)?;
+        Some(Provisioned {
+            requested: now.requested,
+            allocated: now.allocated,
+            available: now.available,
+            failure: now.failure,
+        })
+    }
+
+    fn forget_snapshot(&self, snapshot: &str) {
+        self.scheduler.host().forget_snapshot(snapshot);
     }
 }

@@ -73,6 +73,7 @@ impl Control {
             None => {}
         }
         alias.revision = self.env.uuid();
+        self.check_provisioned_alias(tx, &found, &alias)?;
         self.put_alias(tx, &found, &alias)
     }
 
@@ -87,6 +88,8 @@ impl Control {
         // What is not there is as good as deleted. Its URL stays and refuses everybody, as AWS has it.
         ALIASES.remove(tx, &found.place.alias(&found.function.incarnation, &input.name))?;
         tx.delete(&found.place.policy(&found.function.incarnation, Some(&input.name)))?;
+        tx.delete(&found.place.event_invoke(&found.function.incarnation, &input.name))?;
+        self.unprovision(tx, &found, &input.name)?;
         self.announce(tx, &found, Change::Routing)?;
         Ok(())
     }

@@ -1,10 +1,12 @@
-//! `PutFunctionConcurrency`, `GetFunctionConcurrency`, `DeleteFunctionConcurrency`.
+//! `PutFunctionConcurrency`, `GetFunctionConcurrency`, `DeleteFunctionConcurrency`; and how the account's concurrency is
+//! divided.
 
+use base_types::Fault;
 use model_lambda::{
     Concurrency, DeleteFunctionConcurrencyRequest, Error, GetFunctionConcurrencyRequest,
     GetFunctionConcurrencyResponse, PutFunctionConcurrencyRequest,
 };
-use services_kernel::{Cx, Quota, Quotas};
+use services_kernel::Cx;
 use store_api::Tx;
 
 use crate::{
@@ -12,15 +14,38 @@ use crate::{
     error::function_not_found,
     function::Function,
     names::qualified_arn,
-    tables::{FUNCTIONS, Usage},
+    provisioned::ProvisionedError,
+    tables::{FUNCTIONS, Place, RESERVED, Reserved, Usage},
 };
 
-/// Invocations at once in an account and region.
-pub(crate) const CONCURRENT_EXECUTIONS: Quota = Quota { name: "lambda.concurrent-executions", default: 1000 };
-/// What reserved concurrency must leave to the functions without any.
+/// What reserved and provisioned concurrency must leave to the functions without any, where the account has AWS's default
+/// of 1000 or more. A smaller installation keeps a tenth: AWS's 100 would leave it nothing to set aside.
 const UNRESERVED_MIN: i64 = 100;
 
+/// How the concurrency of an account and region is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// All of it.
+    pub(crate) limit: i64,
+    /// What no function has reserved.
+    pub(crate) unreserved: i64,
+    /// What of that is provisioned.
+    pub(crate) provisioned: i64,
+    /// What must stay unreserved.
+    pub(crate) minimum: i64,
+}
+
 impl Control {
+    pub(crate) fn room(&self, tx: &Tx, place: &Place) -> Result<Room, Fault> {
+        let limit = i64::from(self.concurrency);
+        Ok(Room {
+            limit,
+            unreserved: limit - tx.counter(&place.usage(Usage::ReservedConcurrency))?,
+            provisioned: tx.counter(&place.usage(Usage::UnreservedProvisioned))?,
+            minimum: unreserved_min(limit),
+        })
+    }
+
     pub(crate) fn put_function_concurrency(
         &self,
         cx: &Cx,
@@ -35,16 +60,24 @@ impl Control {
         let missing = || function_not_found(&qualified_arn(&cx.region, cx.account, &named.name, &"$LATEST"));
         let found = self.find(tx, cx, &named.name)?.ok_or_else(missing)?;
         let reserved = u32::try_from(input.reserved_concurrent_executions).unwrap_or(0);
-        let before = i64::from(found.function.reserved_concurrency.unwrap_or(0));
-        let all = tx.counter(&found.place.usage(Usage::ReservedConcurrency))? - before + i64::from(reserved);
-        let limit = super::functions::signed(Quotas::get(tx, cx, CONCURRENT_EXECUTIONS)?);
-        if reserved > 0 && limit - all < UNRESERVED_MIN {
+        let provisioned: u32 = found.provisioned(tx)?.iter().map(|config| config.requested).sum();
+        if reserved < provisioned {
+            return Err(ProvisionedError::ReservedBelow { reserved, provisioned }.into());
+        }
+        let room = self.room(tx, &found.place)?;
+        // What the function has so far comes back first.
+        let (unreserved, others) = match found.function.reserved_concurrency {
+            Some(before) => (room.unreserved + i64::from(before), room.provisioned),
+            None => (room.unreserved, room.provisioned - i64::from(provisioned)),
+        };
+        if reserved > 0 && unreserved - others - i64::from(reserved) < room.minimum {
             return Err(Error::invalid_parameter_value_exception(format!(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution \
-                 below its minimum value of [{UNRESERVED_MIN}]."
+                 below its minimum value of [{}].",
+                room.minimum
             )));
         }
-        self.reserve(tx, &found, Some(reserved))?;
+        self.reserve(tx, &found, Some(reserved), provisioned)?;
         Ok(Concurrency { reserved_concurrent_executions: Some(input.reserved_concurrent_executions) })
     }
 
@@ -66,15 +99,51 @@ impl Control {
         input: &DeleteFunctionConcurrencyRequest,
     ) -> Result<(), Error> {
         let found = self.require_whole(tx, cx, "lambda:DeleteFunctionConcurrency", &input.function_name)?;
-        self.reserve(tx, &found, None)
+        let provisioned = found.provisioned(tx)?.iter().map(|config| config.requested).sum();
+        self.reserve(tx, &found, None, provisioned)
     }
 
-    fn reserve(&self, tx: &Tx, found: &Found, reserved: Option<u32>) -> Result<(), Error> {
-        let before = i64::from(found.function.reserved_concurrency.unwrap_or(0));
-        tx.add(&found.place.usage(Usage::ReservedConcurrency), i64::from(reserved.unwrap_or(0)) - before)?;
+    /// `provisioned` is all that the function has: it is taken from its own reserved concurrency, or from the unreserved.
+    fn reserve(&self, tx: &Tx, found: &Found, reserved: Option<u32>, provisioned: u32) -> Result<(), Error> {
+        let before = found.function.reserved_concurrency;
+        let counted = |reserved: Option<u32>| i64::from(reserved.unwrap_or(0));
+        tx.add(&found.place.usage(Usage::ReservedConcurrency), counted(reserved) - counted(before))?;
+        let moved = match (before, reserved) {
+            (None, Some(_)) => -i64::from(provisioned),
+            (Some(_), None) => i64::from(provisioned),
+            (None, None) | (Some(_), Some(_)) => 0,
+        };
+        if moved != 0 {
+            tx.add(&found.place.usage(Usage::UnreservedProvisioned), moved)?;
+        }
         let function = Function { reserved_concurrency: reserved, ..found.function.clone() };
         FUNCTIONS.put(tx, &found.place.function(&found.name), &function)?;
+        let entry = found.place.reserved(&found.name);
+        match reserved {
+            Some(concurrency) => {
+                let Place { account, region } = found.place.clone();
+                RESERVED.put(tx, &entry, &Reserved { account, region, name: found.name.clone(), concurrency })?;
+            }
+            None => RESERVED.remove(tx, &entry)?,
+        }
         self.announce(tx, found, Change::Reserved(reserved))?;
         Ok(())
+    }
+}
+
+/// What must stay unreserved of an account's concurrency.
+fn unreserved_min(limit: i64) -> i64 {
+    UNRESERVED_MIN.min(limit / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_stays_unreserved_and_never_more_than_a_hundred() {
+        for (limit, minimum) in [(10, 1), (64, 6), (1000, 100), (5000, 100)] {
+            assert_eq!(unreserved_min(limit), minimum);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `CreateFunction`, `GetFunction`, `GetFunctionConfiguration`, `ListFunctions`, `DeleteFunction`.
 
+use std::sync::Arc;
+
 use base_types::Fault;
 use model_lambda::{
     Concurrency, CreateFunctionRequest, DeleteFunctionRequest, DeleteFunctionResponse, Error, FunctionCodeLocation,
@@ -16,9 +18,12 @@ use crate::{
     describe::{self, Detail},
     error::function_not_found,
     function::{Function, LATEST, Version},
+    layers::check_size,
     names::{NAME_LENGTH_MAX, Qualifier},
+    switches::Switches,
     tables::{
-        self, ALIASES, FUNCTIONS, GARBAGE, Garbage, Place, UNSETTLED, URL_HOSTS, URLS, Usage, VERSIONS, VersionRef,
+        self, ALIASES, EVENT_INVOKES, FUNCTIONS, GARBAGE, Garbage, Place, RESERVED, SNAPSHOTS_DUE, UNSETTLED,
+        URL_HOSTS, URLS, Usage, VERSIONS, VersionRef,
     },
 };
 
@@ -31,7 +36,7 @@ const URLS_MAX: usize = 5000;
 
 impl Control {
     pub(crate) async fn create_function(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         cx: &Cx,
         input: CreateFunctionRequest,
     ) -> Result<FunctionConfiguration, Error> {
@@ -49,10 +54,16 @@ impl Control {
         let Some(zip) = input.code.zip_file else {
             return Err(Error::invalid_parameter_value_exception("Please provide a source for function code."));
         };
-        let (control, cx) = (std::sync::Arc::clone(self), cx.clone());
+        let (control, cx) = (Arc::clone(self), cx.clone());
         let (publish, tags) = (input.publish == Some(true), input.tags.unwrap_or_default());
+        let switches = Switches::read(&tags)?;
+        let layers = input.layers.unwrap_or_default();
         self.transact_with_package(zip, move |tx, stored| {
-            let creation = Creation { name: &named.name, configuration: &configuration, stored, publish };
+            let layers = control.layers_used(tx, &cx, &layers)?;
+            check_size(&stored.code, &layers, control.limits.unzipped_bytes_max)?;
+            let configuration = Configuration { layers, ..configuration.clone() };
+            let creation =
+                Creation { name: &named.name, configuration: &configuration, stored, publish, switches: &switches };
             let answer = control.create(tx, &cx, &creation)?;
             super::tags::put(tx, &cx, &crate::names::function_arn(&cx.region, cx.account, &named.name), &tags)?;
             Audit::record(tx, &cx, ACTION)?;
@@ -75,6 +86,8 @@ impl Control {
             tracing: input.tracing_config.as_ref(),
             logging: input.logging_config.as_ref(),
             kms_key_arn: input.kms_key_arn.as_deref(),
+            snap_start: input.snap_start.as_ref(),
+            dead_letter: input.dead_letter_config.as_ref(),
         }
         .apply(&mut configuration)?;
         if let Some(architecture) = input.architectures.as_ref().and_then(|list| list.first()) {
@@ -91,7 +104,10 @@ impl Control {
         if FUNCTIONS.get(tx, &key)?.is_some() {
             return Err(Error::resource_conflict_exception(format!("Function already exist: {}", creation.name)));
         }
-        let function = Function::new(self.env.uuid(), tx.now());
+        if let Some(target) = &creation.configuration.dead_letter_arn {
+            self.check_target(tx, cx, creation.name, &creation.configuration.role, target)?;
+        }
+        let function = Function { switches: creation.switches.clone(), ..Function::new(self.env.uuid(), tx.now()) };
         let mut found = Found { place, name: creation.name.to_owned(), function };
         let version =
             Version::latest(creation.stored.code.clone(), creation.configuration.clone(), self.env.uuid(), tx.now());
@@ -104,7 +120,8 @@ impl Control {
             answered = published;
         }
         FUNCTIONS.put(tx, &key, &found.function)?;
-        self.announce(tx, &found, Change::Latest { content: version.content.clone() })?;
+        let content = version.run_revision(&found.function.switches);
+        self.announce(tx, &found, Change::Latest { content })?;
         // AWS answers the unqualified ARN here, with the version beside it.
         Ok(describe::configuration(&found.place, &found.name, &answered, found.arn(), Detail::Full))
     }
@@ -119,20 +136,20 @@ impl Control {
         stored: Option<&Stored>,
     ) -> Result<(), Error> {
         let key = found.place.version(&found.function.incarnation, version.number);
-        if let Some(stored) = stored {
-            let before = VERSIONS.get(tx, &key)?;
-            let before_bytes = before.as_ref().map_or(0, |before| before.code.bytes);
+        let before = VERSIONS.get(tx, &key)?;
+        let before_bytes = before.as_ref().map_or(0, |before| before.code.bytes);
+        if version.code.bytes != before_bytes {
             let usage = found.place.usage(Usage::CodeBytes);
-            tx.add(&usage, signed(stored.code.bytes) - signed(before_bytes))?;
+            tx.add(&usage, signed(version.code.bytes) - signed(before_bytes))?;
             let quota = Quotas::get(tx, cx, CODE_STORAGE)?;
             if tx.snapshot_get(&usage)?.is_some_and(|bytes| counter(&bytes) > signed(quota)) {
                 return Err(Error::code_storage_exceeded_exception("Code storage limit exceeded."));
             }
-            stored.attach(tx, &key)?;
-            if let Some(before) = before.filter(|before| before.code != stored.code) {
-                tables::disuse_package(tx, &before.code.digest, &key)?;
-            }
         }
+        if let Some(stored) = stored {
+            stored.attach(tx, &key)?;
+        }
+        tables::use_packages(tx, &key, before.as_ref(), version)?;
         VERSIONS.put(tx, &key, version)?;
         if version.is_unsettled() {
             let entry = VersionRef {
@@ -142,8 +159,14 @@ impl Control {
                 incarnation: found.function.incarnation.clone(),
                 number: version.number,
             };
-            UNSETTLED.put(tx, &found.place.unsettled(&found.function.incarnation, version.number), &entry)?;
-            tx.wake(&tables::unsettled(), usize::MAX)?;
+            let (incarnation, number) = (&found.function.incarnation, version.number);
+            if version.wants_snapshot() {
+                SNAPSHOTS_DUE.put(tx, &found.place.snapshot_due(incarnation, number), &entry)?;
+                tx.wake(&tables::snapshots_due(), usize::MAX)?;
+            } else {
+                UNSETTLED.put(tx, &found.place.unsettled(incarnation, number), &entry)?;
+                tx.wake(&tables::unsettled(), usize::MAX)?;
+            }
         }
         Ok(())
     }
@@ -307,9 +330,16 @@ impl Control {
         }
         let key = found.place.version(&found.function.incarnation, number);
         VERSIONS.remove(tx, &key)?;
-        tables::disuse_package(tx, &version.code.digest, &key)?;
+        tables::disuse_packages(tx, &key, &version)?;
         tx.add(&found.place.usage(Usage::CodeBytes), -signed(version.code.bytes))?;
         tx.delete(&found.place.unsettled(&found.function.incarnation, number))?;
+        tx.delete(&found.place.snapshot_due(&found.function.incarnation, number))?;
+        EVENT_INVOKES.remove(tx, &found.place.event_invoke(&found.function.incarnation, &number.to_string()))?;
+        self.unprovision(tx, found, &number.to_string())?;
+        if version.wants_snapshot() {
+            let (effects, snapshot) = (Arc::clone(&self.effects), version.run_revision(&found.function.switches));
+            tx.on_commit(move || effects.forget_snapshot(&snapshot))?;
+        }
         // The same content published anew is a new version.
         if found.function.published.as_ref().is_some_and(|published| published.number == number) {
             let function = Function { published: None, ..found.function.clone() };
@@ -327,14 +357,19 @@ impl Control {
             URL_HOSTS.remove(tx, &tables::url_host(&url.id))?;
         }
         tx.add(&found.place.usage(Usage::Functions), -1)?;
+        for config in found.provisioned(tx)? {
+            self.unprovision(tx, found, &config.qualifier)?;
+        }
         if let Some(reserved) = found.function.reserved_concurrency {
             tx.add(&found.place.usage(Usage::ReservedConcurrency), -i64::from(reserved))?;
+            RESERVED.remove(tx, &found.place.reserved(&found.name))?;
         }
         Tags::clear(tx, cx, &found.arn())?;
         let garbage = Garbage {
             account: found.place.account,
             region: found.place.region.clone(),
             incarnation: incarnation.clone(),
+            mark: found.function.switches.mark(),
         };
         GARBAGE.put(tx, &tables::garbage_entry(incarnation), &garbage)?;
         tx.wake(&tables::garbage(), usize::MAX)?;
@@ -348,6 +383,7 @@ struct Creation<'a> {
     configuration: &'a Configuration,
     stored: &'a Stored,
     publish: bool,
+    switches: &'a Switches,
 }
 
 /// A page under construction: holds one item more than it gives, to know whether another page follows.

@@ -70,11 +70,12 @@ impl Control {
     pub(crate) async fn check_package(&self, zip: Bytes) -> Result<Code, Error> {
         let limits = self.limits;
         tokio::task::spawn_blocking(move || {
-            Package::read(&zip, &limits).inspect_err(|error| {
+            let package = Package::read(&zip, &limits).inspect_err(|error| {
                 tracing::info!(reason = error.reason(), "a deployment package is refused");
             })?;
             let digest = Sha256::digest(&zip).iter().map(|byte| format!("{byte:02x}")).collect();
-            Ok::<_, ArchiveError>(Code { digest, bytes: zip.len() as u64 })
+            let unzipped_bytes = package.unzipped_bytes();
+            Ok::<_, ArchiveError>(Code { digest, bytes: zip.len() as u64, unzipped_bytes })
         })
         .await
         .map_err(|error| Fault::internal("check a deployment package", error))?

@@ -8,8 +8,11 @@ use services_kernel::{Cx, Tags};
 use store_api::Tx;
 
 use crate::{
-    control::{Control, Found},
+    control::{Change, Control, Found},
     error::resource_not_found,
+    function::Function,
+    switches::Switches,
+    tables::{self, FUNCTIONS},
 };
 
 impl Control {
@@ -20,13 +23,26 @@ impl Control {
                 "An error occurred and the request cannot be processed.",
             ));
         }
-        put(tx, cx, &found.arn(), &input.tags)
+        put(tx, cx, &found.arn(), &input.tags)?;
+        self.steer(tx, cx, found)
     }
 
     pub(crate) fn untag_resource(&self, cx: &Cx, tx: &Tx, input: &UntagResourceRequest) -> Result<(), Error> {
         let found = self.tagged(tx, cx, "lambda:UntagResource", &input.resource)?;
         Tags::remove(tx, cx, &found.arn(), input.tag_keys.iter().map(String::as_str))?;
-        Ok(())
+        self.steer(tx, cx, found)
+    }
+
+    /// Takes over what the function's tags steer; a wrong value undoes the whole change.
+    fn steer(&self, tx: &Tx, cx: &Cx, found: Found) -> Result<(), Error> {
+        let switches = Switches::read(&Tags::get(tx, cx, &found.arn())?)?;
+        if switches == found.function.switches {
+            return Ok(());
+        }
+        let found = Found { function: Function { switches, ..found.function }, ..found };
+        FUNCTIONS.put(tx, &found.place.function(&found.name), &found.function)?;
+        tx.wake(&tables::all_provisioned(), usize::MAX)?;
+        Ok(self.announce(tx, &found, Change::Steered)?)
     }
 
     pub(crate) fn list_tags(&self, cx: &Cx, tx: &Tx, input: &ListTagsRequest) -> Result<ListTagsResponse, Error> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model_lambda::{
-    Environment, EphemeralStorage, Error, FunctionConfiguration, LoggingConfig, TracingConfig,
-    UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
+    DeadLetterConfig, Environment, EphemeralStorage, Error, FunctionConfiguration, LoggingConfig, SnapStart,
+    SnapStartApplyOn, TracingConfig, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
 };
 use services_kernel::{Audit, Cx};
 use store_api::Tx;
@@ -15,6 +15,7 @@ use crate::{
     control::{Change, Control, refuse_qualifier},
     describe::{self, Detail},
     function::Code,
+    layers::check_size,
     tables::FUNCTIONS,
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct Changes<'a> {
     pub(crate) tracing: Option<&'a TracingConfig>,
     pub(crate) logging: Option<&'a LoggingConfig>,
     pub(crate) kms_key_arn: Option<&'a str>,
+    pub(crate) snap_start: Option<&'a SnapStart>,
+    pub(crate) dead_letter: Option<&'a DeadLetterConfig>,
 }
 
 impl Changes<'_> {
@@ -69,6 +72,13 @@ impl Changes<'_> {
         }
         if let Some(arn) = self.kms_key_arn {
             to.kms_key_arn = (!arn.is_empty()).then(|| arn.to_owned());
+        }
+        if let Some(apply_on) = self.snap_start.and_then(|snap_start| snap_start.apply_on) {
+            to.snap_start = apply_on == SnapStartApplyOn::PublishedVersions;
+        }
+        if let Some(config) = self.dead_letter {
+            // A configuration without a target is AWS's way to take it away.
+            to.dead_letter_arn = config.target_arn.clone().filter(|arn| !arn.is_empty());
         }
         Ok(())
     }
@@ -131,6 +141,7 @@ impl Control {
         if let Some(architecture) = input.architectures.as_ref().and_then(|list| list.first()) {
             configuration.architecture = architecture.as_str().to_owned();
         }
+        check_size(source.code(), &configuration.layers, self.limits.unzipped_bytes_max)?;
         latest.begin_update(Some(source.code().clone()), Some(configuration), self.env.uuid(), tx.now());
         let mut answered = (latest.clone(), found.arn());
         if let Source::Stored(stored) = source {
@@ -142,7 +153,8 @@ impl Control {
                 let arn = found.qualified(&published.number);
                 answered = (published, arn);
             }
-            self.announce(tx, &found, Change::Latest { content: latest.content.clone() })?;
+            let content = latest.run_revision(&found.function.switches);
+            self.announce(tx, &found, Change::Latest { content })?;
         }
         Ok(describe::configuration(&found.place, &found.name, &answered.0, answered.1, Detail::Full))
     }
@@ -168,16 +180,28 @@ impl Control {
             tracing: input.tracing_config.as_ref(),
             logging: input.logging_config.as_ref(),
             kms_key_arn: input.kms_key_arn.as_deref(),
+            snap_start: input.snap_start.as_ref(),
+            dead_letter: input.dead_letter_config.as_ref(),
         }
         .apply(&mut configuration)?;
         configuration.check()?;
         if configuration.runtime != latest.configuration.runtime {
             self.check_runtime(&configuration.runtime)?;
         }
+        let letters = configuration.dead_letter_arn.as_ref();
+        if let Some(target) = letters.filter(|_| configuration.dead_letter_arn != latest.configuration.dead_letter_arn)
+        {
+            self.check_target(tx, cx, &found.name, &configuration.role, target)?;
+        }
+        if let Some(arns) = &input.layers {
+            configuration.layers = self.layers_used(tx, cx, arns)?;
+            check_size(&latest.code, &configuration.layers, self.limits.unzipped_bytes_max)?;
+        }
         latest.check_change(input.revision_id.as_deref(), &found.arn())?;
         latest.begin_update(None, Some(configuration), self.env.uuid(), tx.now());
         self.put_version(tx, cx, &found, &latest, None)?;
-        self.announce(tx, &found, Change::Latest { content: latest.content.clone() })?;
+        let content = latest.run_revision(&found.function.switches);
+        self.announce(tx, &found, Change::Latest { content })?;
         Ok(describe::configuration(&found.place, &found.name, &latest, found.arn(), Detail::Full))
     }
 }

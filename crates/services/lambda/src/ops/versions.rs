@@ -11,7 +11,7 @@ use crate::{
     control::{Change, Control, Found},
     describe::{self, Detail},
     function::{ChangeError, Version},
-    tables::{self, FUNCTIONS, Usage, VERSIONS},
+    tables::{self, FUNCTIONS, VERSIONS},
 };
 
 impl Control {
@@ -38,9 +38,6 @@ impl Control {
         let description = input.description.as_deref().filter(|description| !description.is_empty());
         let version = found.function.publish(&latest, description, self.env.uuid(), tx.now());
         self.put_version(tx, cx, &found, &version, None)?;
-        let key = found.place.version(&found.function.incarnation, version.number);
-        tables::use_package(tx, &version.code.digest, &key)?;
-        tx.add(&found.place.usage(Usage::CodeBytes), super::functions::signed(version.code.bytes))?;
         FUNCTIONS.put(tx, &found.place.function(&found.name), &found.function)?;
         self.announce(tx, &found, Change::Routing)?;
         Ok(published(&found, &version))

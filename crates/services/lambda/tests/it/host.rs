@@ -13,7 +13,7 @@ use base_env::Env;
 use bytes::Bytes;
 use compute_api::{
     Completion, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport, InitFailure,
-    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome, OutputKind,
+    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome, OutputKind, StreamError, StreamPiece,
     OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError,
 };
 use parking_lot::Mutex;
@@ -29,6 +29,12 @@ pub(crate) struct Scripted {
     started: Arc<AtomicU64>,
     /// How many more invocations of handler `flaky` fail.
     pub(crate) failures_left: Arc<AtomicU64>,
+    /// What environments were started from.
+    pub(crate) specs: Arc<Mutex<Vec<Arc<EnvironmentSpec>>>>,
+    /// What was initialised for SnapStart.
+    pub(crate) snapshots: Arc<Mutex<Vec<Arc<EnvironmentSpec>>>>,
+    /// The snapshots that were to be forgotten.
+    pub(crate) forgotten: Arc<Mutex<Vec<String>>>,
 }
 
 impl Scripted {
@@ -39,6 +45,9 @@ impl Scripted {
             handlers: Arc::default(),
             started: Arc::default(),
             failures_left: Arc::default(),
+            specs: Arc::default(),
+            snapshots: Arc::default(),
+            forgotten: Arc::default(),
         }
     }
 
@@ -62,8 +71,12 @@ impl FunctionHost for Scripted {
 
     async fn start(&self, spec: Arc<EnvironmentSpec>) -> Result<ScriptedEnvironment, StartError> {
         assert!(spec.code.is_dir(), "the code lies unpacked at {}", spec.code.display());
+        assert!(spec.layers.iter().all(|layer| layer.is_dir()), "the layers lie unpacked at {:?}", spec.layers);
+        self.specs.lock().push(Arc::clone(&spec));
         let figures = Figures { init_duration: Some(Duration::from_millis(12)), ..Figures::default() };
-        if spec.handler == "init.error" {
+        let left = &self.failures_left;
+        let once = spec.handler == "init.error_once" && left.fetch_add(1, Ordering::SeqCst) == 0;
+        if spec.handler == "init.error" || once {
             let payload =
                 Bytes::from_static(br#"{"errorMessage":"no module","errorType":"Runtime.ImportModuleError"}"#);
             let outcome = InitOutcome::Error { error_type: "Runtime.ImportModuleError".into(), payload };
@@ -74,11 +87,27 @@ impl FunctionHost for Scripted {
         Ok(ScriptedEnvironment { id, spec, host: self.clone(), isolation, alive: true, invocations: 0 })
     }
 
-    async fn snapshot(&self, _: Arc<EnvironmentSpec>) -> Result<(), StartError> {
-        Err(StartError::NoSnapshot { reason: "this host has none".to_owned() })
+    async fn snapshot(&self, spec: Arc<EnvironmentSpec>) -> Result<(), StartError> {
+        self.snapshots.lock().push(Arc::clone(&spec));
+        match spec.handler.as_str() {
+            "init.threads" => Err(StartError::NoSnapshot { reason: "it runs two threads".to_owned() }),
+            "init.hangs" => std::future::pending().await,
+            handler if handler.starts_with("init.") => {
+                let outcome = match handler {
+                    "init.slow" => InitOutcome::Timeout,
+                    "init.exits" => InitOutcome::Exited(Exit::Status(1)),
+                    _ => InitOutcome::Error { error_type: "Runtime.ImportModuleError".into(), payload: Bytes::new() },
+                };
+                let figures = Figures::default();
+                Err(StartError::Init(Box::new(InitFailure { outcome, figures, log_tail: Bytes::new() })))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn forget_snapshot(&self, _: &str) {}
+    fn forget_snapshot(&self, snapshot: &str) {
+        self.forgotten.lock().push(snapshot.to_owned());
+    }
 
     fn runtimes(&self) -> Arc<RuntimeListing> {
         let installed = SUPPORTED_RUNTIMES.iter().filter(|name| **name != "nodejs16.x").map(|name| InstalledRuntime {
@@ -166,6 +195,32 @@ impl Environment for ScriptedEnvironment {
 }
 
 impl ScriptedEnvironment {
+    /// Streams three pieces, with what the handler's name says; whole when nobody wants a stream.
+    async fn stream(&self, invocation: &Invocation) -> Outcome {
+        let page = br#"{"statusCode":201,"headers":{"content-type":"text/plain","x-mine":"yes"},"cookies":["a=1"]}"#;
+        let head: Vec<u8> =
+            if self.spec.handler == "app.streams_page" { [&page[..], &[0; 8]].concat() } else { Vec::new() };
+        let pieces = [head, b"one,".to_vec(), b"two".to_vec()];
+        let Some(sink) = &invocation.response else {
+            return Outcome::Success { payload: Bytes::from(pieces.concat()) };
+        };
+        let content_type = match self.spec.handler.as_str() {
+            "app.streams_page" => "application/vnd.awslambda.http-integration-response",
+            _ => "text/plain",
+        };
+        sink.send(StreamPiece::Begin { content_type: Some(content_type.to_owned()) }).await;
+        let mut bytes = 0;
+        for piece in pieces {
+            bytes += piece.len() as u64;
+            sink.send(StreamPiece::Body(Bytes::from(piece))).await;
+        }
+        let error = (self.spec.handler == "app.breaks").then(|| StreamError {
+            error_type: "Function.Broke".to_owned(),
+            payload: Bytes::from_static(br#"{"errorMessage":"broke","errorType":"Function.Broke"}"#),
+        });
+        Outcome::Streamed { bytes, error }
+    }
+
     async fn script(&mut self, invocation: &Invocation) -> Outcome {
         let success = |payload: Bytes| Outcome::Success { payload };
         let failure = || Outcome::FunctionError {
@@ -209,6 +264,7 @@ impl ScriptedEnvironment {
                 })
                 .to_string(),
             )),
+            "app.streams" | "app.breaks" | "app.streams_page" => self.stream(invocation).await,
             "app.page" => success(Bytes::from_static(
                 br#"{"statusCode":201,"headers":{"x-mine":"yes"},"cookies":["a=1"],"body":"made"}"#,
             )),

@@ -195,14 +195,17 @@ async fn what_cannot_run_here_is_refused_by_name() {
             "Value '127' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128",
         ),
         (
-            with("Layers", json!(["arn:aws:lambda:us-east-1:111111111111:layer:l:1"])),
+            with(
+                "FileSystemConfigs",
+                json!([{ "Arn": "arn:aws:elasticfilesystem:us-east-1:111111111111:access-point/fsap-01234567890123456", "LocalMountPath": "/mnt/x" }]),
+            ),
             501,
-            "Pileus does not support Layers yet.",
+            "Pileus does not support FileSystemConfigs yet.",
         ),
         (
-            with("DeadLetterConfig", json!({ "TargetArn": "arn:aws:sqs:us-east-1:111111111111:q" })),
-            501,
-            "DeadLetterConfig",
+            with("DeadLetterConfig", json!({ "TargetArn": "arn:aws:s3:::bucket" })),
+            400,
+            "The provided target ARN arn:aws:s3:::bucket is invalid",
         ),
         (with("Code", json!({ "S3Bucket": "bucket", "S3Key": "key" })), 501, "S3Bucket"),
         (with("Code", json!({})), 400, "Please provide a source for function code."),

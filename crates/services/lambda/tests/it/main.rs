@@ -6,9 +6,14 @@
 mod events;
 mod host;
 mod invoke;
+mod layers;
 mod lifecycle;
+mod provisioned;
 mod recorded;
 mod recorded_resources;
 mod recording;
+mod settings;
+mod snapstart;
+mod streams;
 mod urls;
 mod world;
