@@ -21,6 +21,7 @@ pub(crate) struct Prepared {
 }
 
 /// How long the requests of a load took.
+#[derive(Default)]
 pub(crate) struct Latencies {
     sorted: Vec<Duration>,
     elapsed: Duration,
@@ -58,6 +59,14 @@ impl Prepared {
         let response = sender.send_request(self.request()).await?;
         let status = response.status().as_u16();
         Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// One answer to an invocation: its status, whether the function failed, and what it said.
+    pub(crate) async fn invoked(&self) -> Result<(u16, bool, Bytes), Failure> {
+        let mut sender = connect(self.port).await?;
+        let (head, body) = sender.send_request(self.request()).await?.into_parts();
+        let failed = head.headers.contains_key("x-amz-function-error");
+        Ok((head.status.as_u16(), failed, body.collect().await?.to_bytes()))
     }
 }
 
@@ -114,6 +123,22 @@ impl Latencies {
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let last = self.sorted.len().saturating_sub(1);
         self.sorted.get(last * percent / 100).copied().unwrap_or_default()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// The one of two runs that had the smaller median.
+    pub(crate) fn better(self, other: Self) -> Self {
+        if other.percentile(50) < self.percentile(50) || self.sorted.is_empty() { other } else { self }
+    }
+
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let elapsed = self.elapsed + other.elapsed;
+        Self::new([self.sorted, other.sorted].concat(), elapsed)
     }
 
     /// Answers a second.

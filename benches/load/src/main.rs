@@ -1,4 +1,4 @@
-//! `make bench`: one run that measures Pileus beside bare opponents on the same machine and prints ratios.
+//! `make bench`: one run that measures Pileus beside bare opponents on the same machine and prints ratios ([`sections`]).
 //!
 //! The opponents: a hyper server that answers a constant ([`bare`]), and the shortest honest loop between a client and a
 //! runtime that polls the Runtime API ([`bare`] again), with the very same runtimes. The load client ([`client`]) signs its
@@ -8,7 +8,9 @@
 
 mod bare;
 mod client;
-mod measure;
+mod cloud;
+mod report;
+mod sections;
 mod server;
 mod worker;
 
@@ -27,24 +29,16 @@ struct Load {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run every measurement and print the tables.
-    Compare {
-        /// The release binary of `pileus`.
-        #[arg(long)]
-        pileus: PathBuf,
-        /// Seconds of each load.
-        #[arg(long, default_value_t = 4)]
-        seconds: u64,
-        /// Repetitions of each start.
-        #[arg(long, default_value_t = 15)]
-        starts: u32,
-    },
+    /// Run the measurements and print the tables.
+    Compare(sections::Options),
     /// A bare hyper server on one thread: every request is answered with a constant.
     Hello,
     /// The same on as many threads as there are processors, as a server runs.
     HelloThreads,
     /// The bare Runtime API loop.
     Loop,
+    /// Nothing at all: what a bare sandbox is made for.
+    Nothing,
     /// A native function: polls the Runtime API and answers with the event.
     Worker,
 }
@@ -60,7 +54,8 @@ fn main() -> ExitCode {
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
     };
     let outcome = runtime.map_err(Failure::from).and_then(|runtime| match task {
-        Task::Compare { pileus, seconds, starts } => runtime.block_on(measure::compare(&pileus, seconds, starts)),
+        Task::Compare(options) => runtime.block_on(sections::run(&options)),
+        Task::Nothing => Ok(()),
         Task::Hello | Task::HelloThreads => runtime.block_on(bare::hello()),
         Task::Loop => runtime.block_on(bare::runtime_loop()),
         Task::Worker => runtime.block_on(worker::poll()),

@@ -73,6 +73,10 @@ impl Pileus {
         let child = Command::new(&self.binary)
             .args(["up", "--listen", &format!("127.0.0.1:{}", self.port), "--data"])
             .arg(&self.data)
+            // Promised memory is what functions are configured with, not what they take: a thousand idle ones are to fit.
+            .env("PILEUS_FUNCTIONS_MEMORY_BUDGET_MIB", "400000")
+            .env("PILEUS_FUNCTIONS_CONCURRENCY", "1200")
+            .env("PILEUS_FUNCTIONS_IDLE_SECONDS_MAX", "3600")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -123,6 +127,38 @@ impl Pileus {
         let own = kib(&format!("/proc/{server}/status"), "VmRSS:")?;
         let all: f64 = family.iter().filter_map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:").ok()).sum();
         Ok((own / 1024.0, all / 1024.0))
+    }
+}
+
+/// A running emulator, ended when dropped.
+pub(crate) struct Emulator {
+    pub(crate) port: u16,
+    _child: Child,
+}
+
+impl Emulator {
+    /// Starts it on a port of its own and waits until it answers.
+    pub(crate) async fn start(env: &Env, program: &Path, folder: &Path) -> Result<Self, Failure> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let log = fs::File::create(folder.join("emulator.log"))?;
+        let child = Command::new(program)
+            .env("GATEWAY_PORT", port.to_string())
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
+        let health = Prepared::plain(port, Method::GET, "/_ministack/health", b"")?;
+        let begun = env.monotonic();
+        // Whatever it says: it listens.
+        while health.once().await.is_err() {
+            if env.monotonic().since(begun) > Duration::from_secs(60) {
+                return Err("the emulator does not answer".into());
+            }
+            env.sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self { port, _child: child })
     }
 }
 
