@@ -40,6 +40,8 @@ use crate::{
 const ENDPOINT_BACKLOG: usize = 256;
 /// How often the store is asked how it is.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
+/// How long log lines are gathered before they are written: an invocation does not wait for them.
+const LOG_GATHERING: Duration = Duration::from_millis(5);
 /// Threads for blocking work (unpacking code, reading log segments).
 const BLOCKING_THREADS_MAX: usize = 64;
 
@@ -271,7 +273,7 @@ async fn serve_functions(gateway: Gateway<Cloud>, mut connections: EndpointConne
 
 /// The log segments and the folder of unpacked code.
 fn open_files(segments: &Path, code: PathBuf, env: Env) -> Result<(Segments, CodeFolder), ServerError> {
-    let settings = store_segments::Settings::default();
+    let settings = store_segments::Settings { gather: LOG_GATHERING, ..store_segments::Settings::default() };
     let (segments, recovery) = Segments::open(segments, settings, env)
         .map_err(|error| ServerError::new("the logs cannot be opened").because(error))?;
     for error in &recovery.damaged {

@@ -144,8 +144,8 @@ impl Cloud {
         M: Serve<S, Cx, Tx>,
         S: Send + Sync + 'static,
     {
-        let Call { cx, head, body, .. } = call;
-        let route = wire_http::route(M::service(), &head);
+        let Call { cx, head, body, route, .. } = call;
+        let route = route.unwrap_or_else(|| wire_http::route(M::service(), &head));
         let request_id = Arc::clone(&cx.request_id);
         let response = match wire_http::read::<M>(&route, &head, body) {
             Ok(read) => {

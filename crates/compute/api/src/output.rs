@@ -64,10 +64,15 @@ impl OutputSink {
         if self.sender.is_closed() {
             return;
         }
-        // The semaphore is never closed; a reader that left frees what it held by dropping it.
-        let permit = tokio::select! {
-            permit = Arc::clone(&self.room).acquire_many_owned(cost) => permit,
-            () = self.sender.closed() => return,
+        // Nearly always there is room.
+        let room = || Arc::clone(&self.room);
+        let permit = match room().try_acquire_many_owned(cost) {
+            Ok(permit) => Ok(permit),
+            // The semaphore is never closed; a reader that left frees what it held by dropping it.
+            Err(_) => tokio::select! {
+                permit = room().acquire_many_owned(cost) => permit,
+                () = self.sender.closed() => return,
+            },
         };
         if let Ok(permit) = permit {
             // The reader may have left just now: then the line is discarded like any later one.

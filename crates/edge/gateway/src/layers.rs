@@ -185,10 +185,10 @@ impl<U: Upstream> Gateway<U> {
             headers: AnswerHeaders::default(),
         };
         let Read { bytes, permit } = read;
-        let Route { service, protocol, operation } = route;
+        let Route { service, protocol, operation, rest } = route;
         let environment = scene.connection.environment.clone();
-        let response =
-            self.upstream().call(Call { service, protocol, operation, cx, head, body: bytes, environment }).await;
+        let call = Call { service, protocol, operation, route: rest, cx, head, body: bytes, environment };
+        let response = self.upstream().call(call).await;
         drop(permit);
         Outcome::Response(response)
     }

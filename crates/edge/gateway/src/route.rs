@@ -6,7 +6,7 @@
 
 use http::{HeaderMap, header, request::Parts};
 use percent_encoding::percent_decode_str;
-use wire_schema::{Operation, Protocol, Segment, ServiceSchema};
+use wire_schema::{Operation, Protocol, ServiceSchema};
 use wire_sigv4::Glimpse;
 
 use crate::{
@@ -15,11 +15,13 @@ use crate::{
 };
 
 /// Where a request goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) service: &'static ServiceSchema,
     pub(crate) protocol: Protocol,
     pub(crate) operation: Option<&'static Operation>,
+    /// What the path said, for rest protocols: it is read once.
+    pub(crate) rest: Option<wire_http::Route>,
 }
 
 /// What the head alone says.
@@ -67,11 +69,8 @@ pub(crate) fn by_head(
     if head.method == http::Method::POST && is_form(&head.headers) {
         return Judgement::ByForm;
     }
-    let by_path = services.iter().find_map(|service| {
-        let operation = rest_operation(service, head)?;
-        Some(Route { service, protocol: Protocol::RestJson, operation: Some(operation) })
-    });
-    match by_path {
+    let rest = services.iter().filter(|service| service.protocols.contains(&Protocol::RestJson));
+    match rest.map(|service| by_path(service, head)).find(|route| route.operation.is_some()) {
         Some(route) => Judgement::Route(route),
         None => Judgement::Refused(
             Form::Plain,
@@ -116,7 +115,7 @@ fn by_target(services: &[&'static ServiceSchema], headers: &HeaderMap, target: &
         .filter(|protocol| service.protocols.contains(protocol))
         .or_else(|| service.protocols.iter().copied().find(json))
         .unwrap_or(Protocol::Json11);
-    Judgement::Route(Route { service, protocol, operation: service.operation(name) })
+    Judgement::Route(Route { service, protocol, operation: service.operation(name), rest: None })
 }
 
 fn by_action(services: &[&'static ServiceSchema], action: &str, version: Option<&str>) -> Judgement {
@@ -128,7 +127,8 @@ fn by_action(services: &[&'static ServiceSchema], action: &str, version: Option<
     };
     match candidates.find(knows) {
         Some(service) => {
-            Judgement::Route(Route { service, protocol: Protocol::Query, operation: service.operation(action) })
+            let operation = service.operation(action);
+            Judgement::Route(Route { service, protocol: Protocol::Query, operation, rest: None })
         }
         None => {
             let action: String = action.chars().take(64).collect();
@@ -149,9 +149,9 @@ fn by_action(services: &[&'static ServiceSchema], action: &str, version: Option<
 /// The service is certain; its protocol and operation follow from the head.
 fn within(service: &'static ServiceSchema, head: &Parts, action: Option<&str>) -> Route {
     let speaks = |protocol: Protocol| service.protocols.contains(&protocol);
-    let route = |protocol, operation| Route { service, protocol, operation };
+    let route = |protocol, operation| Route { service, protocol, operation, rest: None };
     if speaks(Protocol::RestJson) {
-        return route(Protocol::RestJson, rest_operation(service, head));
+        return by_path(service, head);
     }
     if speaks(Protocol::Query) && (action.is_some() || is_form(&head.headers)) {
         return route(Protocol::Query, action.and_then(|action| service.operation(action)));
@@ -159,34 +159,10 @@ fn within(service: &'static ServiceSchema, head: &Parts, action: Option<&str>) -
     route(service.protocols.first().copied().unwrap_or(Protocol::RestJson), None)
 }
 
-/// The rest operation whose method, path and fixed query parameters match; the most literal one when several do.
-fn rest_operation(service: &'static ServiceSchema, head: &Parts) -> Option<&'static Operation> {
-    if !service.protocols.contains(&Protocol::RestJson) {
-        return None;
-    }
-    let query = head.uri.query().unwrap_or_default();
-    let matching = service.operations.iter().filter(|operation| {
-        operation.http.method == head.method.as_str()
-            && path_matches(operation.http.path, head.uri.path())
-            && operation.http.query.iter().all(|(name, value)| parameter(query, name).as_deref() == Some(*value))
-    });
-    matching.max_by_key(|operation| {
-        let literal = operation.http.path.iter().filter(|segment| matches!(segment, Segment::Literal(_))).count();
-        (literal, operation.http.query.len())
-    })
-}
-
-fn path_matches(pattern: &[Segment], path: &str) -> bool {
-    let mut segments = path.trim_start_matches('/').trim_end_matches('/').split('/');
-    for expected in pattern {
-        match (expected, segments.next()) {
-            (Segment::Greedy(_), Some(segment)) => return !segment.is_empty(),
-            (Segment::Literal(text), Some(segment)) if *text == segment => {}
-            (Segment::Label(_), Some(segment)) if !segment.is_empty() => {}
-            _ => return false,
-        }
-    }
-    segments.next().is_none()
+/// What method, path and fixed query parameters say.
+fn by_path(service: &'static ServiceSchema, head: &Parts) -> Route {
+    let rest = wire_http::route(service, head);
+    Route { service, protocol: rest.protocol, operation: rest.operation(), rest: Some(rest) }
 }
 
 /// A parameter of a query or form, decoded.

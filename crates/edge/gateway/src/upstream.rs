@@ -38,6 +38,8 @@ pub struct Call {
     pub protocol: Protocol,
     /// The operation, when the gateway could tell it from the head.
     pub operation: Option<&'static Operation>,
+    /// What the path said, for rest protocols.
+    pub route: Option<wire_http::Route>,
     /// Who asks, where, under which request id.
     pub cx: Cx,
     /// Method, target, headers.

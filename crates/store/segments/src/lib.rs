@@ -36,7 +36,12 @@ mod shared;
 mod types;
 mod writer;
 
-use std::{collections::HashMap, path::Path, sync::Arc, thread::JoinHandle};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::Arc,
+    thread::{JoinHandle, Thread},
+};
 
 use base_env::Env;
 pub use error::SegmentsError;
@@ -51,6 +56,9 @@ pub use types::{
 };
 use writer::Command;
 
+/// The writer gathers no longer when this part of the room for appends is used.
+const HURRY_SHARE: usize = 32;
+
 /// The log events of one data directory; cheap to clone. The last clone dropped syncs what is buffered and ends the threads.
 #[derive(Clone)]
 pub struct Segments(Arc<Handle>);
@@ -60,6 +68,10 @@ struct Handle {
     commands: Option<std::sync::mpsc::Sender<Command>>,
     tasks: Option<std::sync::mpsc::Sender<maintenance::Task>>,
     inflight: Arc<Semaphore>,
+    /// When fewer bytes than this may still come under way, the writer is not to gather.
+    hurry_below: usize,
+    /// The writer, to be woken when it gathers and should not.
+    writer: Thread,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -88,11 +100,14 @@ impl Segments {
             .spawn(move || writer.run(&command_queue))
             .map_err(io)?;
         let inflight = Arc::new(Semaphore::new(shared.settings.inflight_bytes));
+        let hurry_below = shared.settings.inflight_bytes - shared.settings.inflight_bytes / HURRY_SHARE;
         let handle = Handle {
             shared,
             commands: Some(commands),
             tasks: Some(tasks),
             inflight,
+            hurry_below,
+            writer: writer.thread().clone(),
             // In the order in which they end: the writer hands its last work to maintenance.
             threads: Mutex::new(vec![writer, maintenance]),
         };
@@ -119,7 +134,14 @@ impl Segments {
         let permit =
             Arc::clone(&self.0.inflight).acquire_many_owned(permits).await.map_err(|_| SegmentsError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Append { batch, durability, reply, _permit: permit })?;
+        // What waits already is enough for one write, or must not wait: the writer gathers no longer.
+        let hurried = durability == Durability::Synced || self.0.inflight.available_permits() < self.0.hurry_below;
+        let commands = self.0.commands.as_ref().ok_or(SegmentsError::Closed)?;
+        let command = Command::Append { batch, durability, reply, _permit: permit };
+        commands.send(command).map_err(|_| SegmentsError::Closed)?;
+        if hurried {
+            self.0.writer.unpark();
+        }
         answer.await.map_err(|_| SegmentsError::Closed)?
     }
 
@@ -201,7 +223,9 @@ impl Segments {
 
     fn command(&self, command: Command) -> Result<(), SegmentsError> {
         let commands = self.0.commands.as_ref().ok_or(SegmentsError::Closed)?;
-        commands.send(command).map_err(|_| SegmentsError::Closed)
+        commands.send(command).map_err(|_| SegmentsError::Closed)?;
+        self.0.writer.unpark();
+        Ok(())
     }
 }
 
@@ -225,6 +249,7 @@ impl Drop for Handle {
         self.shared.begin_closing();
         self.commands = None;
         self.tasks = None;
+        self.writer.unpark();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the log segments panicked");

@@ -1,6 +1,9 @@
 //! What goes in and comes out: ids, positions, batches, queries, settings.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use base_types::Timestamp;
 use bytes::Bytes;
@@ -208,6 +211,9 @@ pub struct Settings {
     pub segment_bytes_max: u64,
     /// How many neighbouring segments of like size are merged into one.
     pub merge_count: usize,
+    /// How long the writer may wait for further buffered appends before it writes the first; zero writes at once. Many
+    /// small appends cost one wake-up and one write then. Durable ones, syncs and floods are never held back.
+    pub gather: Duration,
 }
 
 impl Default for Settings {
@@ -220,6 +226,7 @@ impl Default for Settings {
             block_bytes: 64 << 10,
             segment_bytes_max: 128 << 20,
             merge_count: 8,
+            gather: Duration::ZERO,
         }
     }
 }

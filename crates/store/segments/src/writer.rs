@@ -84,13 +84,27 @@ impl Writer {
                 None => commands.recv().map_err(RecvTimeoutError::from),
             };
             match received {
-                Ok(command) => self.take(command, commands),
+                Ok(command) => {
+                    self.gather(&command);
+                    self.take(command, commands);
+                }
                 Err(RecvTimeoutError::Timeout) => self.sync_and_log(),
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
             if self.sync_due.is_some_and(|due| due <= self.env.monotonic()) {
                 self.sync_and_log();
             }
+        }
+    }
+
+    /// Lets further appends come, so that they are written together. Whoever must not wait unparks the thread; one who
+    /// did before this began makes it return at once.
+    fn gather(&self, first: &Command) {
+        let gather = self.shared.settings.gather;
+        if let Command::Append { durability: Durability::Buffered, .. } = first
+            && !gather.is_zero()
+        {
+            std::thread::park_timeout(gather);
         }
     }
 
