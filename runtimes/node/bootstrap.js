@@ -9,11 +9,16 @@ const fs = require('fs');
 const net = require('net');
 const { load } = require('./loading.js');
 const logging = require('./logging.js');
+const streaming = require('./streaming.js');
 
 const CHANNEL = 3;
 const [EVENT, READY, RESPONSE, ERROR, INIT_ERROR, LOG] = [1, 2, 3, 4, 5, 6];
+const [STREAM_BEGIN, STREAM_BODY, STREAM_END, STREAM_ERROR] = [7, 8, 9, 10];
+const ASSIGN = 16;
 
 const current = { requestId: undefined, sequence: 0, settle: null };
+// The channel as a stream, once events come: pieces of a streamed response wait in it.
+let socket = null;
 
 function frame(kind, body) {
   const head = Buffer.allocUnsafe(9);
@@ -23,10 +28,16 @@ function frame(kind, body) {
   return body.length < 65536 ? Buffer.concat([head, body]) : [head, body];
 }
 
-// Written synchronously, so that it is out before the process may end; a full channel is waited for.
-function send(kind, body) {
+// Written synchronously, so that it is out before the process may end; a full channel is waited for. Behind pieces of a
+// stream that wait, it waits too: frames are never mixed.
+function send(kind, body, written) {
   const frames = frame(kind, body);
-  for (const part of Array.isArray(frames) ? frames : [frames]) {
+  const parts = Array.isArray(frames) ? frames : [frames];
+  if (written || (socket && socket.writableLength > 0)) {
+    parts.forEach((part, index) => socket.write(part, index === parts.length - 1 ? written : undefined));
+    return;
+  }
+  for (const part of parts) {
     for (let at = 0; at < part.length; ) {
       try {
         at += fs.writeSync(CHANNEL, part, at);
@@ -153,25 +164,62 @@ function lethal(log, make) {
         sendError(current.requestId === undefined ? INIT_ERROR : ERROR, error);
       }
     } finally {
-      process.exit(128 + 1);
+      leave();
     }
   };
 }
 
-// Responses are gathered, never streamed: a function that asks for streaming is told so where it asks.
-function refuseStreaming() {
-  const refuse = () => {
-    const error = new Error('Response streaming is not supported by this platform yet.');
-    error.name = 'Runtime.InvalidStreamingOperation';
-    throw error;
+// What waits in the channel goes out first, if somebody takes it.
+function leave() {
+  const exit = () => process.exit(128 + 1);
+  if (!socket || socket.writableLength === 0) exit();
+  socket.ref();
+  socket.write('', exit);
+  setTimeout(exit, 1000);
+}
+
+// A handler that streams: its answer is what it writes, and the end of that. It may go on after the end; the next event
+// waits for it.
+async function handleStreaming(handler, about, payload) {
+  current.requestId = about.request_id;
+  if (about.trace_id) process.env._X_AMZN_TRACE_ID = about.trace_id;
+  else delete process.env._X_AMZN_TRACE_ID;
+  const { sequence } = current;
+  const tell = (kind, body, written) => {
+    if (sequence === current.sequence) send(kind, body, written);
+    else if (written) written();
   };
-  globalThis.awslambda = { streamifyResponse: refuse, HttpResponseStream: { from: refuse } };
+  const channel = {
+    begin: (type) => tell(STREAM_BEGIN, Buffer.from(type)),
+    body: (bytes, written) => tell(STREAM_BODY, bytes, written ?? (() => {})),
+    end: (written) => tell(STREAM_END, Buffer.alloc(0), written),
+  };
+  let open = true;
+  const settle = (error) => {
+    if (!open) return;
+    open = false;
+    current.settle = null;
+    socket.ref();
+    if (error === undefined) return;
+    console.error('Invoke Error', `\t${logging.detail(error instanceof Error ? error : new Error(String(error)))}`);
+    sendError(STREAM_ERROR, error);
+  };
+  socket.unref();
+  current.settle = settle;
+  // A stream that nobody ends is waited for until the function's time is over.
+  current.idle = () => socket.ref();
+  try {
+    await streaming.run(handler, JSON.parse(payload), makeContext(about, {}), channel);
+    settle(undefined);
+  } catch (error) {
+    settle(error ?? new Error(String(error)));
+  }
 }
 
 // AWS's runtimes from Node 24 on know no callbacks.
 function refuseCallbacks(handler) {
   const major = Number(process.versions.node.split('.')[0]);
-  if (major < 24 || handler.length < 3) return;
+  if (major < 24 || handler.length < 3 || streaming.streams(handler)) return;
   const error = new Error(
     'ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this function to use a supported handler signature to use Node.js 24 or later. For more information see https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.',
   );
@@ -179,8 +227,9 @@ function refuseCallbacks(handler) {
   throw error;
 }
 
-function listen(handler) {
-  const socket = new net.Socket({ fd: CHANNEL, readable: true, writable: false });
+function listen(handler, streams) {
+  socket = new net.Socket({ fd: CHANNEL, readable: true, writable: true });
+  let before = Promise.resolve();
   let parts = [];
   let size = 0;
   let need = 4;
@@ -200,9 +249,19 @@ function listen(handler) {
       parts = all.length ? [all] : [];
       size = all.length;
       need = 4;
-      current.sequence = event.readUInt32LE(1);
+      const sequence = event.readUInt32LE(1);
       const split = 9 + event.readUInt32LE(5);
-      handle(handler, socket, JSON.parse(event.toString('utf8', 9, split)), event.toString('utf8', split));
+      const about = JSON.parse(event.toString('utf8', 9, split));
+      const payload = event.toString('utf8', split);
+      if (streams) {
+        before = before.then(() => {
+          current.sequence = sequence;
+          return handleStreaming(handler, about, payload);
+        });
+      } else {
+        current.sequence = sequence;
+        handle(handler, socket, about, payload);
+      }
     }
   });
   socket.on('end', () => process.exit(0));
@@ -212,7 +271,34 @@ function listen(handler) {
   send(READY, Buffer.alloc(0));
 }
 
+// Reads exactly so many bytes of the channel, waiting for them.
+function readNow(length) {
+  const bytes = Buffer.allocUnsafe(length);
+  for (let at = 0; at < length; ) {
+    const read = fs.readSync(CHANNEL, bytes, at, length - at);
+    // The platform is gone: there is nobody to wait for.
+    if (read === 0) process.exit(0);
+    at += read;
+  }
+  return bytes;
+}
+
+// A runtime that was booted ahead of need waits here for its function, and becomes what a process would be that had been
+// started for it.
+function beAssigned() {
+  const frame = readNow(readNow(4).readUInt32LE(0));
+  if (frame[0] !== ASSIGN) process.exit(1);
+  const { variables } = JSON.parse(frame.toString('utf8', 5));
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  for (const text of variables) {
+    const at = text.indexOf('=');
+    process.env[text.slice(0, at)] = text.slice(at + 1);
+  }
+  process.chdir('/var/task');
+}
+
 async function main() {
+  if (process.argv[2] === 'wait') beAssigned();
   logging.patch(write, current);
   process.argv = [process.argv[0], '/var/runtime/index.mjs'];
   process.on('uncaughtException', lethal('Uncaught Exception', (error) => error));
@@ -227,16 +313,18 @@ async function main() {
     }),
   );
   let handler;
+  let streams;
   try {
-    refuseStreaming();
+    streaming.install();
     handler = await load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER);
     refuseCallbacks(handler);
+    streams = streaming.streams(handler);
   } catch (error) {
     console.error('Uncaught Exception', `\t${logging.detail(error)}`);
     sendError(INIT_ERROR, error);
     process.exit(1);
   }
-  listen(handler);
+  listen(handler, streams);
 }
 
 main();

@@ -13,6 +13,7 @@ import os
 
 CHANNEL = 3
 EVENT, READY, RESPONSE, ERROR, INIT_ERROR, LOG = 1, 2, 3, 4, 5, 6
+ASSIGN = 16
 HERE = "/var/runtime/python/"
 
 
@@ -73,25 +74,42 @@ def log_record(text):
     send(LOG, text.encode("utf-8", "replace"))
 
 
+def code_of(name):
+    """What a module of this folder is compiled to."""
+    if name not in COMPILED:
+        with open(HERE + name + ".py", encoding="utf-8") as source:
+            COMPILED[name] = compile(source.read(), HERE + name + ".py", "exec")
+    return COMPILED[name]
+
+
+COMPILED = {}
+
+
 def load(name):
     """A module of this folder, which is not on the function's search path."""
     module = type(sys)(name)
-    with open(HERE + name + ".py", encoding="utf-8") as source:
-        exec(compile(source.read(), HERE + name + ".py", "exec"), module.__dict__)
+    exec(code_of(name), module.__dict__)
     return module
 
 
-def set_search_path():
-    version = "python%d.%d" % sys.version_info[:2]
-    layer = "/opt/python/lib/%s/site-packages" % version
-    libraries = [sys.prefix + "/lib/" + version + "/site-packages"]
+VERSION = "python%d.%d" % sys.version_info[:2]
+
+
+def libraries():
+    """Where the interpreter's own packages lie, and those that were added to this runtime."""
+    folders = [sys.prefix + "/lib/" + VERSION + "/site-packages"]
     if sys.prefix == "/usr":
         # The layout of Debian and its children.
-        libraries += ["/usr/local/lib/" + version + "/dist-packages", "/usr/lib/python3/dist-packages"]
+        folders += ["/usr/local/lib/" + VERSION + "/dist-packages", "/usr/lib/python3/dist-packages"]
+    folders.append("/var/runtime/packages/" + VERSION)
+    return [path for path in folders if os.path.isdir(path)]
+
+
+def set_search_path():
+    layer = "/opt/python/lib/%s/site-packages" % VERSION
     given = os.environ.get("PYTHONPATH", "").split(":")
     own = [path for path in given if path and path != "/var/runtime"]
-    found = [path for path in libraries if os.path.isdir(path)]
-    sys.path[:] = ["/var/task"] + own + [layer, "/opt/python", "/var/runtime"] + sys.path + found
+    sys.path[:] = ["/var/task"] + own + [layer, "/opt/python", "/var/runtime"] + STANDARD_PATH + LIBRARIES
 
 
 def add_site_builtins():
@@ -271,7 +289,10 @@ def main():
     global json
     set_search_path()
     add_site_builtins()
-    sys.meta_path.insert(0, LoggingHook())
+    if "logging" in sys.modules:
+        load("runtime_logging").attach(sys.modules["logging"], log_record, Current)
+    else:
+        sys.meta_path.insert(0, LoggingHook())
     sys.argv = ["/var/runtime/bootstrap"]
     sys.stdout, sys.stderr = Unbuffered(sys.stdout), Unbuffered(sys.stderr)
     os.set_inheritable(CHANNEL, False)
@@ -308,5 +329,31 @@ def main():
         about = payload = response = None
 
 
+def prepare():
+    """Boots as a template. Returns in a fork, when it has been given its function."""
+    global json
+    sys.path[:] = STANDARD_PATH + LIBRARIES
+    import json
+
+    for name in ("runtime_context", "runtime_logging", "runtime_fork"):
+        code_of(name)
+    template = load("runtime_template")
+    template.serve(json.loads)
+    sys.orig_argv[-1:] = []
+    be_assigned()
+
+
+def be_assigned():
+    """Waits for the function, and becomes what a process would be that had been started for it."""
+    length = int.from_bytes(receive(4), "little")
+    frame = receive(length)
+    if frame[0] != ASSIGN:
+        os._exit(1)
+    load("runtime_fork").become(json.loads(frame[5:]))
+
+
 STANDARD_PATH = list(sys.path)
+LIBRARIES = libraries()
+if sys.argv[1:] == ["template"]:
+    prepare()
 main()

@@ -2,6 +2,7 @@
 //! descriptors that belong to it. The first message of each side carries [`VERSION`]; another version ends the session.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -13,11 +14,13 @@ use rustix::net::{
 };
 
 /// Raised with every change of a message.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
+/// AWS Lambda's quota "Execution processes/threads".
+pub(crate) const PROCESSES_MAX: u64 = 1024;
 /// The greatest packet, in bytes; environment variables are bounded far below it.
 const PACKET_BYTES_MAX: usize = 128 * 1024;
 /// The greatest number of descriptors in a packet.
-const DESCRIPTORS_MAX: usize = 4;
+const DESCRIPTORS_MAX: usize = 16;
 
 /// From the server.
 #[derive(Debug, Encode, Decode)]
@@ -57,6 +60,60 @@ pub(crate) enum Request {
         #[n(0)]
         id: u64,
     },
+    /// Run one more program in a shell that has what is the function's. Descriptors: stdout, stderr.
+    #[n(8)]
+    Add {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        run: Box<Run>,
+    },
+    /// Send SIGTERM or SIGKILL to a program of a shell.
+    #[n(9)]
+    Signal {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        pid: i32,
+        #[n(2)]
+        signal: i32,
+    },
+    /// Make a TCP socket in a shell's network. The answer carries `ask`, a number above every shell's.
+    #[n(10)]
+    Socket {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        ask: u64,
+    },
+    /// Put an unassigned process into a shell, behind all walls. Descriptors: stdout, stderr, the private channel.
+    #[n(16)]
+    Prepare {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        kind: Kind,
+        #[n(2)]
+        tmp_bytes: u64,
+        #[n(3)]
+        processes_max: u64,
+    },
+    /// Give a prepared process what it is to be.
+    #[n(17)]
+    Assign {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        assignment: Box<Assignment>,
+    },
+    /// Start a template in a sandbox of its own. It runs no user code.
+    #[n(18)]
+    Template {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        program: Box<Template>,
+    },
     /// Open the way out of a shell, before a function enters it. The answer carries `ask`, a number above every shell's.
     #[n(20)]
     Egress {
@@ -71,6 +128,79 @@ pub(crate) enum Request {
         #[n(3)]
         v6: bool,
     },
+}
+
+/// What an unassigned process is made from.
+#[derive(Clone, Copy, Debug, Encode, Decode)]
+pub(crate) enum Kind {
+    /// A process that will execute what it is told.
+    #[n(0)]
+    Blank,
+    /// A fork of the template of this id.
+    #[n(1)]
+    Fork(#[n(0)] u64),
+}
+
+/// What is the function's, attached and set from outside.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct Assignment {
+    /// The folder at `/var/task`; absent while a runtime is only booted.
+    #[n(0)]
+    pub(crate) code: Option<String>,
+    /// The folders merged into `/opt`, later over earlier.
+    #[n(1)]
+    pub(crate) layers: Vec<String>,
+    /// The folder at `/var/lang`, when the interpreter does not lie in `/usr` and is not there yet.
+    #[n(2)]
+    pub(crate) language: Option<String>,
+    /// Absent as long as no function's code runs.
+    #[n(3)]
+    pub(crate) limits: Option<Bounds>,
+    /// What a blank process becomes.
+    #[n(4)]
+    pub(crate) run: Option<Run>,
+}
+
+/// What a function may use.
+#[derive(Clone, Copy, Debug, Encode, Decode)]
+pub(crate) struct Bounds {
+    #[n(0)]
+    pub(crate) memory_bytes: u64,
+    /// Relative processor weight; 1024 is one unit.
+    #[n(1)]
+    pub(crate) cpu_shares: u64,
+    #[n(2)]
+    pub(crate) processes_max: u64,
+}
+
+/// A program that a blank process becomes.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct Run {
+    /// The program inside the sandbox: the first of these paths that exists.
+    #[n(0)]
+    pub(crate) programs: Vec<String>,
+    #[n(1)]
+    pub(crate) arguments: Vec<String>,
+    /// `NAME=value`.
+    #[n(2)]
+    pub(crate) variables: Vec<String>,
+    /// Whether it keeps the private channel.
+    #[n(3)]
+    pub(crate) channel: bool,
+}
+
+/// A runtime that is started once and forked for many.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct Template {
+    /// The folder at `/var/lang`, when the interpreter does not lie in `/usr`.
+    #[n(0)]
+    pub(crate) language: Option<String>,
+    #[n(1)]
+    pub(crate) program: String,
+    #[n(2)]
+    pub(crate) arguments: Vec<String>,
+    #[n(3)]
+    pub(crate) variables: Vec<String>,
 }
 
 /// What runs in a shell and what it sees.
@@ -151,6 +281,67 @@ pub(crate) enum Reply {
         #[n(2)]
         errno: i32,
     },
+    /// The answer to [`Request::Add`]: its walls were seen to stand, it runs.
+    #[n(8)]
+    Added {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        pid: i32,
+    },
+    /// A program of a shell with further ones has ended: its own, or the further one of this pid. The shell lives on.
+    #[n(9)]
+    Left {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        pid: Option<i32>,
+        #[n(2)]
+        end: End,
+    },
+    /// The answer to [`Request::Socket`]. Descriptor: the socket.
+    #[n(10)]
+    Socket {
+        #[n(0)]
+        ask: u64,
+    },
+    /// The walls were seen to stand; the process waits for its assignment.
+    #[n(16)]
+    Prepared {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        pid: i32,
+        #[n(2)]
+        host_uid: u32,
+        #[n(3)]
+        walls: Vec<Found>,
+        #[n(4)]
+        gauges: Gauges,
+        #[n(5)]
+        micros: u64,
+    },
+    /// Everything of an assignment is in place; what was to be executed runs.
+    #[n(17)]
+    Assigned {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        micros: u64,
+    },
+    /// A template can be forked.
+    #[n(18)]
+    TemplateReady {
+        #[n(0)]
+        id: u64,
+        /// The top-level names that are imported in it: a function that brings one of its own is not forked from it.
+        #[n(1)]
+        modules: Vec<String>,
+        #[n(2)]
+        gauges: Gauges,
+        #[n(3)]
+        micros: u64,
+    },
     /// Everything in the shell has ended.
     #[n(4)]
     Ended {
@@ -224,6 +415,12 @@ pub(crate) struct Gauges {
     /// `freezer.state` or `cgroup.freeze`.
     #[n(3)]
     pub(crate) freezer: String,
+    /// Version 1 only: `memory.oom_control`. Version 2 ends the whole group by itself.
+    #[n(4)]
+    pub(crate) memory_end: String,
+    /// `cpu.max` or `cpu.cfs_quota_us`.
+    #[n(5)]
+    pub(crate) quota: String,
 }
 
 /// Sends one message with its descriptors.
@@ -233,6 +430,16 @@ pub(crate) fn send<M: Encode<()>>(
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let bytes = minicbor::to_vec(message).map_err(io::Error::other)?;
+    send_bytes(socket, &bytes, descriptors, SendFlags::empty())
+}
+
+/// Sends one packet with its descriptors.
+pub(crate) fn send_bytes(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    flags: SendFlags,
+) -> io::Result<()> {
     if bytes.len() > PACKET_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a message to the launcher is too large"));
     }
@@ -242,7 +449,7 @@ pub(crate) fn send<M: Encode<()>>(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors in a message"));
     }
     loop {
-        match rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
+        match rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags | SendFlags::NOSIGNAL) {
             Ok(_) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -252,28 +459,47 @@ pub(crate) fn send<M: Encode<()>>(
 
 /// Receives one message; none when the other side is gone.
 pub(crate) fn receive<M: for<'b> Decode<'b, ()>>(socket: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; PACKET_BYTES_MAX];
+    BUFFER.with_borrow_mut(|bytes| {
+        let (received, descriptors) = receive_into(socket, bytes)?;
+        if received == 0 {
+            return Ok(None);
+        }
+        let message = minicbor::decode(&bytes[..received]).map_err(io::Error::other)?;
+        Ok(Some((message, descriptors)))
+    })
+}
+
+/// Receives one packet without descriptors; empty when the other side is gone.
+pub(crate) fn receive_bytes(socket: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    BUFFER.with_borrow_mut(|bytes| {
+        let (received, _) = receive_into(socket, bytes)?;
+        Ok(bytes[..received].to_vec())
+    })
+}
+
+thread_local! {
+    /// One packet; kept, because a fresh one is cleared page by page.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; PACKET_BYTES_MAX]);
+}
+
+fn receive_into(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
-        let parts = &mut [IoSliceMut::new(&mut bytes)];
+        let parts = &mut [IoSliceMut::new(bytes)];
         match rustix::net::recvmsg(socket, parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
             Ok(received) => break received.bytes,
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     };
-    if received == 0 {
-        return Ok(None);
-    }
     let mut descriptors = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
             descriptors.extend(rights);
         }
     }
-    let message = minicbor::decode(&bytes[..received]).map_err(io::Error::other)?;
-    Ok(Some((message, descriptors)))
+    Ok((received, descriptors))
 }
 
 /// A connected pair that keeps packets apart.

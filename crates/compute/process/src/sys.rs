@@ -96,6 +96,18 @@ pub(crate) fn cloexec_from(first: RawFd) -> io::Result<()> {
         .map(|_| ())
 }
 
+/// Closes every descriptor from `first` on but `kept`.
+pub(crate) fn close_all_but(first: RawFd, kept: BorrowedFd<'_>) -> io::Result<()> {
+    let (first, kept) = (c_ulong::from(first.cast_unsigned()), c_ulong::from(kept.as_raw_fd().cast_unsigned()));
+    if first < kept {
+        // SAFETY: callers (children that wait for their order, then exec) use no other descriptor afterwards, and exit
+        // without running destructors.
+        check(unsafe { libc::syscall(libc::SYS_close_range, first, kept - 1, 0) })?;
+    }
+    // SAFETY: as above.
+    check(unsafe { libc::syscall(libc::SYS_close_range, kept.max(first) + 1, c_ulong::from(u32::MAX), 0) }).map(|_| ())
+}
+
 /// Puts `fd` at exactly the number `target`, kept across exec.
 pub(crate) fn place_descriptor(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
     // SAFETY: `target` is one of the numbers 0..=3, which no owned descriptor of this child uses (see `reserve_low`).

@@ -8,17 +8,23 @@ use compute_api::{EnvironmentSpec, Language, LogFormat, endpoint::ENDPOINT_PORT}
 const LIBRARIES: &str = "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib";
 const PATH: &str = "/usr/local/bin:/usr/bin/:/bin:/opt/bin";
 
-/// `NAME=value` for every variable, sorted by name.
-pub(crate) fn of(spec: &EnvironmentSpec, language: Language) -> Vec<String> {
+/// What a runtime finds that is booted before its function is known: those that it reads only then, in the values that
+/// functions have which do not set them.
+pub(crate) fn before_assignment(runtime: &str, language: Language) -> Vec<String> {
+    let variables = common(runtime, language);
+    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// What a function may change.
+fn common(runtime: &str, language: Language) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |name: &str, value: &str| {
         variables.insert(name.to_owned(), value.to_owned());
     };
-    // What a function may change.
     set("LANG", "en_US.UTF-8");
     set("TZ", ":UTC");
     set("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR");
-    if language != Language::Custom || spec.runtime != "provided.al2" {
+    if language != Language::Custom || runtime != "provided.al2" {
         set("PATH", &format!("/var/lang/bin:{PATH}"));
         set("LD_LIBRARY_PATH", &format!("/var/lang/lib:{LIBRARIES}"));
     } else {
@@ -28,7 +34,7 @@ pub(crate) fn of(spec: &EnvironmentSpec, language: Language) -> Vec<String> {
     match language {
         Language::Python => set("PYTHONPATH", "/var/runtime"),
         Language::Node => {
-            let major = spec.runtime.trim_start_matches("nodejs").trim_end_matches(".x");
+            let major = runtime.trim_start_matches("nodejs").trim_end_matches(".x");
             set(
                 "NODE_PATH",
                 &format!(
@@ -39,6 +45,15 @@ pub(crate) fn of(spec: &EnvironmentSpec, language: Language) -> Vec<String> {
         }
         Language::Custom => {}
     }
+    variables
+}
+
+/// `NAME=value` for every variable, sorted by name.
+pub(crate) fn of(spec: &EnvironmentSpec, language: Language) -> Vec<String> {
+    let mut variables = common(&spec.runtime, language);
+    let mut set = |name: &str, value: &str| {
+        variables.insert(name.to_owned(), value.to_owned());
+    };
     let endpoint = format!("http://127.0.0.1:{ENDPOINT_PORT}");
     set("AWS_ENDPOINT_URL", &endpoint);
     for (name, value) in &spec.variables {

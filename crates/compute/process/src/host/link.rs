@@ -18,18 +18,15 @@ use std::{
 use base_types::{Fault, FaultKind};
 use compute_api::Cidr;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     egress,
     restart::{self, Closing},
 };
-use crate::protocol::{self, End, Entry, Found, Level, Reply, Request};
+use crate::protocol::{self, Assignment, End, Entry, Found, Kind, Level, PROCESSES_MAX, Reply, Request, Run, Template};
 
 type Answer = (Reply, Vec<OwnedFd>);
-
-/// Questions that are not about the one thing a shell is asked for at a time have numbers from here on.
-const FIRST_ASK: u64 = 1 << 63;
 
 /// A running launcher.
 pub(crate) struct Link {
@@ -53,11 +50,23 @@ enum Phase {
     Down,
 }
 
+/// Questions that are not about the one thing a shell is asked for at a time have numbers from here on.
+const FIRST_ASK: u64 = 1 << 63;
+
 #[derive(Default)]
 struct State {
     gone: bool,
     asking: HashMap<u64, oneshot::Sender<Answer>>,
+    /// Who is told of the programs of a shell that leave before it ends.
+    watching: HashMap<u64, mpsc::UnboundedSender<Left>>,
     living: HashMap<u64, watch::Sender<Option<End>>>,
+}
+
+/// A program of a shell has ended: the shell's own, or a further one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    pub(crate) pid: Option<i32>,
+    pub(crate) end: End,
 }
 
 /// What the launcher said of the host.
@@ -112,6 +121,63 @@ impl Link {
         self.ask(id, &request, &descriptors).await
     }
 
+    /// Asks for an unassigned process in a shell.
+    pub(crate) async fn prepare(
+        &self,
+        id: u64,
+        kind: Kind,
+        tmp_bytes: u64,
+        descriptors: &[OwnedFd],
+    ) -> Result<Answer, Fault> {
+        let request = Request::Prepare { id, kind, tmp_bytes, processes_max: PROCESSES_MAX };
+        self.ask(id, &request, descriptors).await
+    }
+
+    /// Has what is a function's attached to a prepared process.
+    pub(crate) async fn assign(&self, id: u64, assignment: Assignment) -> Result<Reply, Fault> {
+        let request = Request::Assign { id, assignment: Box::new(assignment) };
+        Ok(self.ask(id, &request, &[]).await?.0)
+    }
+
+    /// Asks for a template in a shell.
+    pub(crate) async fn template(&self, id: u64, template: Template) -> Result<Reply, Fault> {
+        let request = Request::Template { id, program: Box::new(template) };
+        Ok(self.ask(id, &request, &[]).await?.0)
+    }
+
+    /// Asks for one more program in a shell; answers its pid, or the reply that refused it.
+    pub(crate) async fn add(&self, id: u64, run: Run, descriptors: Vec<OwnedFd>) -> Result<Reply, Fault> {
+        let request = Request::Add { id, run: Box::new(run) };
+        Ok(self.ask(id, &request, &descriptors).await?.0)
+    }
+
+    /// Told of every program of this shell that leaves; there are eleven at most.
+    pub(crate) fn watch_programs(&self, id: u64) -> mpsc::UnboundedReceiver<Left> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state.lock().watching.insert(id, sender);
+        receiver
+    }
+
+    /// Sends SIGTERM or SIGKILL to a program of a shell.
+    pub(crate) fn signal(&self, id: u64, pid: i32, signal: i32) {
+        // A launcher that is gone has ended everything.
+        drop(protocol::send(self.wire().as_fd(), &Request::Signal { id, pid, signal }, &[]));
+    }
+
+    /// A TCP socket in a shell's network, connected to nothing yet.
+    pub(crate) async fn socket(&self, id: u64) -> Result<OwnedFd, Fault> {
+        let ask = FIRST_ASK | self.asked.fetch_add(1, Ordering::Relaxed);
+        match self.ask(ask, &Request::Socket { id, ask }, &[]).await? {
+            (Reply::Socket { .. }, mut sockets) if sockets.len() == 1 => Ok(sockets.remove(0)),
+            (Reply::Failed { stage, errno, .. }, _) => {
+                let error = io::Error::from_raw_os_error(errno);
+                Err(Fault::new(FaultKind::Internal, format!("make a socket in a sandbox at `{stage}`"))
+                    .caused_by(error))
+            }
+            _ => Err(Fault::new(FaultKind::Internal, "make a socket in a sandbox: a confused answer")),
+        }
+    }
+
     /// Opens the way out of a shell, before a function enters it.
     pub(crate) async fn egress(&self, id: u64, allow: &[Cidr], v6: bool) -> Result<egress::Sockets, Fault> {
         let ask = FIRST_ASK | self.asked.fetch_add(1, Ordering::Relaxed);
@@ -150,11 +216,6 @@ impl Link {
     pub(crate) fn end(&self, id: u64) {
         // A launcher that is gone has ended everything.
         drop(protocol::send(self.wire().as_fd(), &Request::End { id }, &[]));
-    }
-
-    /// Whether a shell has not ended.
-    pub(crate) fn is_living(&self, id: u64) -> bool {
-        self.state.lock().living.contains_key(&id)
     }
 
     /// Holds the end of a shell once it has come.
@@ -246,6 +307,7 @@ impl Link {
         let mut state = self.state.lock();
         state.gone = true;
         state.asking.clear();
+        state.watching.clear();
         drop(state);
         self.shut();
         drop(launcher.wait());
@@ -259,13 +321,25 @@ impl Link {
         match reply {
             Reply::Ended { id, end } => {
                 state.asking.remove(&id);
+                state.watching.remove(&id);
                 if let Some(ended) = state.living.remove(&id) {
                     ended.send_replace(Some(end));
+                }
+            }
+            Reply::Left { id, pid, end } => {
+                if let Some(watcher) = state.watching.get(&id) {
+                    // Who does not watch any more has ended the shell.
+                    let _ = watcher.send(Left { pid, end });
                 }
             }
             Reply::ShellReady { id, .. }
             | Reply::Entered { id, .. }
             | Reply::Failed { id, .. }
+            | Reply::Added { id, .. }
+            | Reply::Prepared { id, .. }
+            | Reply::Assigned { id, .. }
+            | Reply::TemplateReady { id, .. }
+            | Reply::Socket { ask: id }
             | Reply::Egress { ask: id } => {
                 if matches!(reply, Reply::Failed { .. }) && descriptors.is_empty() {
                     tracing::debug!(?reply, "the launcher refused");

@@ -4,30 +4,37 @@ mod channel;
 mod egress;
 mod environment;
 mod exchange;
+mod extensions;
+mod extensions_api;
+mod files;
 mod gauge;
 mod lines;
 mod link;
+mod pool;
+mod quiet;
 mod resolver;
 mod restart;
 mod runtime_api;
+mod seat;
+mod shutdown;
+mod stage;
+mod stream;
+mod telemetry;
+mod template;
+mod wait;
 
 use std::{
-    collections::VecDeque,
-    fs, io,
+    io::{self, Write},
     net::TcpListener,
-    os::{
-        fd::OwnedFd,
-        unix::{fs::DirBuilderExt, net::UnixStream},
-    },
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Once, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use base_env::Env;
+use base_env::{Env, Moment};
 use base_types::{Fault, FaultKind};
 use compute_api::{
     Egress, EndpointSender, EnvironmentId, EnvironmentSpec, Finding, FindingState, FunctionHost, HostReport,
@@ -37,29 +44,18 @@ use compute_api::{
 use environment::Parts;
 pub use environment::ProcessEnvironment;
 use link::{Host, Link};
-use parking_lot::Mutex;
+use pool::Pool;
+use stage::{Stage, Unstarted};
+use template::Templates;
 
 use crate::{
     instance,
-    protocol::{Entry, Found, Level, Reply, Request, VERSION},
-    runtimes::{self, Interpreter},
-    variables,
+    protocol::{Assignment, Found, Level, Reply, Request, VERSION},
+    runtimes, variables,
 };
 
-/// AWS Lambda's quota "Execution processes/threads".
-const PROCESSES_MAX: u64 = 1024;
 /// The memory with which a function has one whole processor (AWS Lambda, "Memory and computing power").
 const MIB_PER_PROCESSOR: u64 = 1769;
-
-/// What lies in `/var/runtime`.
-const RUNTIME_FILES: &[(&str, &[u8])] = &[
-    ("python/bootstrap.py", include_bytes!("../../../../../runtimes/python/bootstrap.py")),
-    ("python/runtime_context.py", include_bytes!("../../../../../runtimes/python/runtime_context.py")),
-    ("python/runtime_logging.py", include_bytes!("../../../../../runtimes/python/runtime_logging.py")),
-    ("node/bootstrap.js", include_bytes!("../../../../../runtimes/node/bootstrap.js")),
-    ("node/loading.js", include_bytes!("../../../../../runtimes/node/loading.js")),
-    ("node/logging.js", include_bytes!("../../../../../runtimes/node/logging.js")),
-];
 
 /// How a host is set up.
 #[derive(Clone, Debug)]
@@ -71,15 +67,20 @@ pub struct ProcessSettings {
     pub launcher: Option<PathBuf>,
     /// Environments that may exist at a time.
     pub environments_max: usize,
-    /// Shells made ahead of need; each costs about a quarter MiB of kernel memory.
-    pub shells_ready: usize,
+    /// Walled processes that are kept waiting of every kind that was lately asked for, at the least.
+    pub seats_least: usize,
+    /// Walled processes that may wait, all kinds together, at the most; the host's memory may allow fewer.
+    pub seats_most: usize,
+    /// Whether a function gets no more processor time than its memory gives it, even where nobody else wants it (as on AWS:
+    /// 1769 MiB are one processor). Its initialisation is not slowed down.
+    pub cpu_quota: bool,
 }
 
 impl ProcessSettings {
     /// The usual settings over a state folder.
     #[must_use]
     pub fn new(state: PathBuf) -> Self {
-        Self { state, launcher: None, environments_max: 1000, shells_ready: 2 }
+        Self { state, launcher: None, environments_max: 1000, seats_least: 2, seats_most: 256, cpu_quota: false }
     }
 }
 
@@ -121,14 +122,9 @@ pub(crate) struct Inner {
     report: OnceLock<Arc<HostReport>>,
     id_next: AtomicU64,
     living: AtomicUsize,
-    ready: Mutex<VecDeque<ReadyShell>>,
-}
-
-/// A shell that waits for a function.
-struct ReadyShell {
-    room: Room,
-    listeners: Vec<OwnedFd>,
-    made_in: Duration,
+    pool: Pool,
+    templates: Templates,
+    refilling: Once,
 }
 
 /// A shell in the launcher; dropping it ends everything in it.
@@ -146,9 +142,9 @@ impl Drop for Room {
 /// What the launcher's part of a start took.
 #[derive(Clone, Copy, Debug)]
 pub struct StartSteps {
-    /// Making the shell, usually ahead of need.
+    /// Making the shell and the walled process in it, usually ahead of need.
     pub shell: Duration,
-    /// From the request to enter it until the program ran, its walls seen from outside.
+    /// Attaching what is the function's, and executing what must be executed.
     pub entering: Duration,
 }
 
@@ -171,8 +167,8 @@ impl ProcessHost {
     pub fn open(settings: ProcessSettings, env: Env, endpoint: EndpointSender) -> Result<Self, OpenError> {
         let folder = settings.state.clone();
         let instance = instance::new();
-        let runtime =
-            write_runtime(&folder, &instance).map_err(|source| OpenError::State { folder: folder.clone(), source })?;
+        let runtime = files::write_runtime(&folder, &instance)
+            .map_err(|source| OpenError::State { folder: folder.clone(), source })?;
         let program = match &settings.launcher {
             Some(program) => Ok(program.clone()),
             None => std::env::current_exe(),
@@ -189,6 +185,7 @@ impl ProcessHost {
             runtime: runtime.display().to_string(),
         };
         let (link, host) = Link::open(program.clone(), hello).map_err(failed(&program))?;
+        let pool = Pool::new(settings.seats_least, settings.seats_most);
         let inner = Arc::new(Inner {
             settings,
             env,
@@ -200,7 +197,9 @@ impl ProcessHost {
             report: OnceLock::new(),
             id_next: AtomicU64::new(1),
             living: AtomicUsize::new(0),
-            ready: Mutex::default(),
+            pool,
+            templates: Templates::default(),
+            refilling: Once::new(),
         });
         // Every interpreter is asked for its version, which takes a while: nobody waits for it but who wants to know.
         let looking = Arc::clone(&inner);
@@ -209,44 +208,6 @@ impl ProcessHost {
             .spawn(move || drop(looking.runtimes()))
             .map_err(failed(&program))?;
         Ok(Self(inner))
-    }
-
-    /// Makes shells ahead of need, up to the setting.
-    async fn refill(self) {
-        while self.0.ready.lock().len() < self.0.settings.shells_ready {
-            match self.make_shell().await {
-                Ok(shell) => self.0.ready.lock().push_back(shell),
-                Err(error) => {
-                    tracing::warn!(?error, "no shell could be made ahead of need");
-                    return;
-                }
-            }
-        }
-    }
-
-    async fn shell(&self) -> Result<ReadyShell, Fault> {
-        let ready = {
-            // Those of a launcher that has ended are gone.
-            let mut waiting = self.0.ready.lock();
-            std::iter::from_fn(|| waiting.pop_front()).find(|shell| self.0.link.is_living(shell.room.id))
-        };
-        let shell = match ready {
-            Some(shell) => shell,
-            None => self.make_shell().await?,
-        };
-        Ok(shell)
-    }
-
-    async fn make_shell(&self) -> Result<ReadyShell, Fault> {
-        let id = self.0.id_next.fetch_add(1, Ordering::Relaxed);
-        let room = Room { link: Arc::clone(&self.0.link), id };
-        match self.0.link.make_shell(id).await? {
-            (Reply::ShellReady { micros, .. }, listeners) if listeners.len() == 2 => {
-                Ok(ReadyShell { room, listeners, made_in: Duration::from_micros(micros) })
-            }
-            (Reply::Failed { stage, errno, .. }, _) => Err(launcher_fault(&stage, errno)),
-            _ => Err(Fault::new(FaultKind::Internal, "make a sandbox: the launcher answered something else")),
-        }
     }
 
     /// Opens the way out of a shell for a function that has one.
@@ -266,6 +227,26 @@ impl ProcessHost {
         match admitted {
             Ok(_) => Ok(Place(Arc::clone(&self.0))),
             Err(_) => Err(StartError::HostLimit { what: "execution environments", limit: limit as u64 }),
+        }
+    }
+
+    /// Starts the extensions of a function before its runtime.
+    async fn start_extensions(&self, mut stage: Stage, language: Language, begun: Moment) -> Result<Stage, StartError> {
+        let spec = Arc::clone(&stage.api.spec);
+        let variables = variables::of(&spec, language);
+        match stage.start_extensions(&variables, spec.init_timeout).await {
+            Ok(()) => Ok(stage),
+            Err(Unstarted::Host(fault)) => Err(fault.into()),
+            Err(Unstarted::Init(outcome)) => {
+                let figures = compute_api::Figures {
+                    init_duration: Some(self.0.env.monotonic().since(begun)),
+                    ..compute_api::Figures::default()
+                };
+                Stage::show_extensions(&stage.api).await;
+                stage.output.drain_within(environment::DRAIN_WAIT).await;
+                let log_tail = stage.output.take_tail();
+                Err(StartError::Init(Box::new(InitFailure { outcome, figures, log_tail })))
+            }
         }
     }
 
@@ -312,70 +293,67 @@ impl FunctionHost for ProcessHost {
         let runtime = self.check(&spec).await?;
         let place = self.admit()?;
         let begun = self.0.env.monotonic();
-        let shell = self.shell().await?;
-        let io_fault = |error: io::Error| Fault::internal("prepare an environment's descriptors", error);
-        let (stdout, stdout_end) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(io_fault)?;
-        let (stderr, stderr_end) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(io_fault)?;
-        let mut descriptors = vec![stdout_end, stderr_end];
-        let mut channel = None;
-        if runtime.language != Language::Custom {
-            let (ours, theirs) = UnixStream::pair().map_err(io_fault)?;
-            channel = Some(ours);
-            descriptors.push(theirs.into());
-        }
-        let id = shell.room.id;
-        // Before it can have ended: who asks later learns only that it is gone.
-        let ended = self.0.link.ended(id);
-        // Asked for together: the launcher opens the way out before the function runs, and nobody waits twice.
-        let entering = self.0.link.enter(id, entry(&spec, &runtime), descriptors);
-        let (way_out, answer) = tokio::join!(self.way_out(id, &spec), entering);
-        let (way_out, answer) = (way_out?, answer?);
-        let (pid, report, gauges, micros) = match answer.0 {
-            Reply::Entered { pid, host_uid, walls, gauges, micros, .. } => {
-                (pid, self.isolation(host_uid, walls), gauges, micros)
-            }
-            Reply::Failed { stage, errno, .. } if stage == "exec" => {
-                let reason = io::Error::from_raw_os_error(errno).to_string();
-                let outcome = InitOutcome::InvalidEntrypoint { reason };
-                let figures = compute_api::Figures {
-                    init_duration: Some(self.0.env.monotonic().since(begun)),
-                    ..compute_api::Figures::default()
-                };
-                let failure = InitFailure { outcome, figures, log_tail: bytes::Bytes::new() };
-                return Err(StartError::Init(Box::new(failure)));
-            }
-            Reply::Failed { stage, errno, .. } => return Err(launcher_fault(&stage, errno).into()),
-            _ => return Err(Fault::new(FaultKind::Internal, "enter a sandbox: a confused answer").into()),
-        };
-        let mut listeners = shell.listeners.into_iter().map(TcpListener::from);
+        let starting = self.starting();
+        let shape = self.shape(&spec, &runtime).await;
+        let (seat, origin) = self.seat(shape, &runtime).await?;
+        let id = seat.room.id;
+        let mut listeners = seat.listeners.into_iter().map(TcpListener::from);
         let (Some(runtime_api), Some(endpoint)) = (listeners.next(), listeners.next()) else {
             return Err(Fault::new(FaultKind::Internal, "enter a sandbox: it has no listeners").into());
         };
+        let custom = runtime.language == Language::Custom;
+        let mut stage = Stage::open(&self.0.env, &spec, (&self.0.link, id), runtime_api, custom);
+        let io_fault = |error: io::Error| Fault::internal("tell a waiting runtime its function", error);
+        stage.listen(seat.stdout, seat.stderr).map_err(io_fault)?;
+        let mut assignment = seat::assignment(&spec, &runtime, &seat.shape);
+        if Stage::has_external(&spec) {
+            // They are there before the runtime and see what it will see.
+            let run = assignment.run.take();
+            if let Reply::Failed { stage, errno, .. } = self.0.link.assign(id, assignment).await? {
+                return Err(launcher_fault(&stage, errno).into());
+            }
+            stage = self.start_extensions(stage, runtime.language, begun).await?;
+            assignment = Assignment { code: None, layers: Vec::new(), language: None, limits: None, run };
+        }
+        // Asked for together: the launcher opens the way out before the function runs, and nobody waits twice.
+        let assigning = self.0.link.assign(id, assignment);
+        let (way_out, answer) = tokio::join!(self.way_out(id, &spec), assigning);
+        let (way_out, answer) = (way_out?, answer?);
+        let entering = match answer {
+            Reply::Assigned { micros, .. } => Duration::from_micros(micros),
+            Reply::Failed { stage, errno, .. } if stage == "exec" => return Err(self.not_executable(errno, begun)),
+            Reply::Failed { stage, errno, .. } => return Err(launcher_fault(&stage, errno).into()),
+            _ => return Err(Fault::new(FaultKind::Internal, "enter a sandbox: a confused answer").into()),
+        };
+        let mut channel = (!custom).then_some(seat.channel);
+        if let (Some(channel), true) = (&mut channel, seat.shape.runtime().is_some()) {
+            // It fits into the socket's buffer: variables are bounded far below it.
+            let frame = seat::assign_frame(&spec, runtime.language).map_err(io_fault)?;
+            channel.write_all(&frame).map_err(io_fault)?;
+        }
         let parts = Parts {
-            ended,
-            room: shell.room,
+            stage,
+            ended: seat.ended,
+            room: seat.room,
             place,
             id: EnvironmentId(id),
-            spec,
-            report,
-            env: self.0.env.clone(),
-            stdout,
-            stderr,
+            report: seat.report,
             channel,
-            runtime_api,
             endpoint,
             way_out,
             connections: self.0.endpoint.clone(),
-            gauges,
-            pid,
+            quota: self.0.settings.cpu_quota.then(|| gauge::Quota::of(&seat.gauges)).flatten(),
+            gauges: seat.gauges,
+            pid: seat.pid,
             begun,
-            steps: StartSteps { shell: shell.made_in, entering: Duration::from_micros(micros) },
+            steps: StartSteps { shell: seat.made_in, entering },
+            origin,
         };
         let environment = ProcessEnvironment::assemble(parts).map_err(io_fault)?;
-        tokio::spawn(self.clone().refill());
-        environment.initialise().await
+        let started = environment.initialise().await;
+        drop(starting);
+        self.0.refilling.call_once(|| drop(tokio::spawn(Self::refill(Arc::downgrade(&self.0)))));
+        started
     }
 
     async fn snapshot(&self, _: Arc<EnvironmentSpec>) -> Result<(), StartError> {
@@ -393,13 +371,19 @@ impl FunctionHost for ProcessHost {
     }
 
     async fn shutdown(&self) {
-        self.0.ready.lock().clear();
+        self.0.pool.clear();
+        self.0.templates.clear();
         self.0.link.close();
         self.0.link.all_ended().await;
     }
 }
 
 impl Inner {
+    /// Whether templates can be forked into sandboxes here.
+    fn forks_possible(&self) -> bool {
+        self.level >= IsolationLevel::NoLimits
+    }
+
     /// What was found; whoever asks first waits for the search.
     fn runtimes(&self) -> Arc<RuntimeListing> {
         Arc::clone(self.runtimes.get_or_init(|| Arc::new(runtimes::discover())))
@@ -417,10 +401,20 @@ impl Drop for Inner {
 }
 
 impl ProcessHost {
-    /// The present launcher's process id; another one's after it has ended.
+    /// The launcher's process id; templates are its children.
     #[must_use]
     pub fn launcher_pid(&self) -> u32 {
         self.0.link.pid()
+    }
+
+    /// The answer when the program of a function cannot be executed.
+    fn not_executable(&self, errno: i32, begun: Moment) -> StartError {
+        let outcome = InitOutcome::InvalidEntrypoint { reason: io::Error::from_raw_os_error(errno).to_string() };
+        let figures = compute_api::Figures {
+            init_duration: Some(self.0.env.monotonic().since(begun)),
+            ..compute_api::Figures::default()
+        };
+        StartError::Init(Box::new(InitFailure { outcome, figures, log_tail: bytes::Bytes::new() }))
     }
 
     fn isolation(&self, host_uid: u32, walls: Vec<Found>) -> IsolationReport {
@@ -443,72 +437,6 @@ impl ProcessHost {
 fn launcher_fault(stage: &str, errno: i32) -> Fault {
     let kind = if errno == libc::EAGAIN || errno == libc::ENOSPC { FaultKind::Overloaded } else { FaultKind::Internal };
     Fault::new(kind, format!("put up a sandbox at `{stage}`")).caused_by(io::Error::from_raw_os_error(errno))
-}
-
-/// What runs for this function.
-fn entry(spec: &EnvironmentSpec, runtime: &InstalledRuntime) -> Entry {
-    let text = |path: &PathBuf| path.display().to_string();
-    let (programs, arguments, language) = match runtimes::interpreter(runtime) {
-        Interpreter::Custom => {
-            let programs = ["/var/task/bootstrap", "/opt/bootstrap"].map(str::to_owned).to_vec();
-            (programs, vec!["/var/task/bootstrap".to_owned()], None)
-        }
-        Interpreter::Installed { language: Language::Node, program, prefix } => {
-            // AWS gives V8 nine tenths of the memory.
-            let heap = format!("--max-old-space-size={}", spec.memory_mib * 9 / 10);
-            let arguments = vec![program.clone(), heap, "/var/runtime/node/bootstrap.js".to_owned()];
-            (vec![program], arguments, prefix)
-        }
-        Interpreter::Installed { program, prefix, .. } => {
-            // Without the host's site hooks: the bootstrap sets the paths that AWS's runtime has.
-            let arguments = ["-S", "-B", "/var/runtime/python/bootstrap.py"].map(str::to_owned);
-            let arguments = [program.clone()].into_iter().chain(arguments).collect();
-            (vec![program], arguments, prefix)
-        }
-    };
-    Entry {
-        code: text(&spec.code),
-        layers: spec.layers.iter().map(text).collect(),
-        language,
-        programs,
-        arguments,
-        variables: variables::of(spec, runtime.language),
-        memory_bytes: u64::from(spec.memory_mib) << 20,
-        tmp_bytes: u64::from(spec.tmp_mib) << 20,
-        cpu_shares: u64::from(spec.memory_mib) * 1024 / MIB_PER_PROCESSOR,
-        processes_max: PROCESSES_MAX,
-    }
-}
-
-/// Writes what shells see as `/var/runtime`, read-only and anew: an older version's files are replaced.
-fn write_runtime(state: &Path, instance: &str) -> io::Result<PathBuf> {
-    let folder = state.join(format!("runtime-{instance}"));
-    // Left by a process of the same name, which cannot be running.
-    drop(fs::remove_dir_all(&folder));
-    sweep(state);
-    for (name, bytes) in RUNTIME_FILES {
-        let path = folder.join(name);
-        if let Some(parent) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-        }
-        fs::write(&path, bytes)?;
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o444))?;
-    }
-    for path in [folder.clone(), folder.join("python"), folder.join("node")] {
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    }
-    folder.canonicalize()
-}
-
-/// Removes the runtime files of servers that are gone.
-fn sweep(state: &Path) {
-    for entry in fs::read_dir(state).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(of) = name.to_str().and_then(|name| name.strip_prefix("runtime-")) else { continue };
-        if !instance::is_alive(of) {
-            drop(fs::remove_dir_all(entry.path()));
-        }
-    }
 }
 
 fn level(level: Level) -> IsolationLevel {

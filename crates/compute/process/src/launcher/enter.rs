@@ -20,14 +20,14 @@ use rustix::{
 };
 
 use super::{
-    cgroup::Group,
+    cgroup::{Group, Limits},
     seccomp,
     shell::{self, At, Failure, Ids, Shell, Spaces},
     tmpdisk::{self, Disks},
     walls::{self, Expected, INSIDE_GID, INSIDE_UID},
 };
 use crate::{
-    protocol::{self, Entry, Found},
+    protocol::{self, Entry, Found, Run},
     sys,
 };
 
@@ -47,6 +47,13 @@ pub(crate) struct Ground<'a> {
     pub(crate) expected: Expected,
     /// The launcher's own pid namespace.
     pub(crate) own_pids: &'a File,
+    /// Whether an earlier program of this shell attached code, layers and `/tmp` already.
+    pub(crate) furnished: bool,
+}
+
+/// What an entry may use.
+pub(crate) fn limits(entry: &Entry) -> Limits {
+    Limits { memory_bytes: entry.memory_bytes, cpu_shares: entry.cpu_shares, processes_max: entry.processes_max }
 }
 
 /// What the child needs, all made before the fork.
@@ -54,29 +61,31 @@ struct Luggage {
     doors: Vec<OwnedFd>,
     trees: Vec<(OwnedFd, &'static str)>,
     descriptors: Vec<OwnedFd>,
-    programs: Vec<CString>,
-    arguments: Vec<CString>,
-    variables: Vec<CString>,
     filter: Vec<libc::sock_filter>,
     own: bool,
     processes_max: u64,
 }
 
-/// Runs the entry's program in the shell; answers its pid and the walls that were seen.
+/// Runs the entry's program in the shell and waits for it; answers its pid and the walls that were seen.
 pub(crate) fn enter(
     ground: &Ground<'_>,
     entry: &Entry,
     descriptors: Vec<OwnedFd>,
 ) -> Result<(Pid, Vec<Found>), Failure> {
-    let luggage = pack(ground, entry, descriptors)?;
-    let (ours, theirs) = protocol::pair().at("socket")?;
-    protocol::limit_wait(&ours, WAIT).at("socket")?;
-    let child = match &ground.shell.spaces {
-        None => fork_directly(ground, &luggage, &theirs)?,
-        Some(spaces) => fork_twice(ground, spaces, &luggage, &ours, &theirs)?,
-    };
-    drop((theirs, luggage));
-    match supervise(&ours, child, &ground.expected) {
+    let trees = if ground.furnished { Vec::new() } else { furniture(ground, entry)? };
+    run_in(ground, trees, entry.processes_max, &order(entry), descriptors)
+}
+
+/// Runs a program in the shell and waits for it.
+pub(crate) fn run_in(
+    ground: &Ground<'_>,
+    trees: Trees,
+    processes_max: u64,
+    order: &Run,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(Pid, Vec<Found>), Failure> {
+    let (child, ours) = begin(ground, trees, processes_max, descriptors)?;
+    match supervise(&ours, child, &ground.expected, order) {
         Ok(walls) => Ok((child, walls)),
         Err(failure) => {
             let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
@@ -85,6 +94,37 @@ pub(crate) fn enter(
         }
     }
 }
+
+/// Forks a process that puts up its walls in the shell, says [`Report::Walled`] on the socket that is answered, and waits
+/// for its [`Run`]. It belongs to no function yet but for what `trees` bring.
+pub(crate) fn begin(
+    ground: &Ground<'_>,
+    trees: Trees,
+    processes_max: u64,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(Pid, OwnedFd), Failure> {
+    let luggage = pack(ground, trees, processes_max, descriptors)?;
+    let (ours, theirs) = protocol::pair().at("socket")?;
+    protocol::limit_wait(&ours, WAIT).at("socket")?;
+    let child = match &ground.shell.spaces {
+        None => fork_directly(ground, &luggage, &theirs)?,
+        Some(spaces) => fork_twice(ground, spaces, &luggage, &ours, &theirs)?,
+    };
+    Ok((child, ours))
+}
+
+/// What the entry's process is to become.
+pub(crate) fn order(entry: &Entry) -> Run {
+    Run {
+        programs: entry.programs.clone(),
+        arguments: entry.arguments.clone(),
+        variables: entry.variables.clone(),
+        channel: true,
+    }
+}
+
+/// Detached mounts and where they belong.
+pub(crate) type Trees = Vec<(OwnedFd, &'static str)>;
 
 /// The launcher steps into the shell's pid namespace for its children, forks, and steps back.
 fn fork_directly(ground: &Ground<'_>, luggage: &Luggage, theirs: &OwnedFd) -> Result<Pid, Failure> {
@@ -144,7 +184,7 @@ fn fork_twice(
 }
 
 /// Waits for the walls, looks at them, lets the program run, and waits until it does.
-fn supervise(ours: &OwnedFd, child: Pid, expected: &Expected) -> Result<Vec<Found>, Failure> {
+fn supervise(ours: &OwnedFd, child: Pid, expected: &Expected, order: &Run) -> Result<Vec<Found>, Failure> {
     let report =
         |received: io::Result<Option<(Report, Vec<OwnedFd>)>>, at: &str| received.at(at).map(|r| r.map(|r| r.0));
     match report(protocol::receive(ours.as_fd()), "entering")? {
@@ -154,7 +194,7 @@ fn supervise(ours: &OwnedFd, child: Pid, expected: &Expected) -> Result<Vec<Foun
         None => return Err(Failure { stage: "the entering process ended".to_owned(), errno: 0 }),
     }
     let walls = walls::verify(child, expected).at("verification")?;
-    protocol::send(ours.as_fd(), &(), &[]).at("entering")?;
+    protocol::send(ours.as_fd(), order, &[]).at("entering")?;
     // The socket closes at exec: its end is the success.
     match report(protocol::receive(ours.as_fd()), "exec")? {
         None => Ok(walls),
@@ -169,7 +209,7 @@ fn confused() -> Failure {
 
 /// From the child.
 #[derive(minicbor::Encode, minicbor::Decode)]
-enum Report {
+pub(crate) enum Report {
     #[n(0)]
     Walled,
     #[n(1)]
@@ -187,23 +227,8 @@ enum Report {
     },
 }
 
-fn pack(ground: &Ground<'_>, entry: &Entry, descriptors: Vec<OwnedFd>) -> Result<Luggage, Failure> {
+fn pack(ground: &Ground<'_>, trees: Trees, processes_max: u64, descriptors: Vec<OwnedFd>) -> Result<Luggage, Failure> {
     let ids = ground.ids;
-    let text = |texts: &[String]| {
-        texts.iter().map(|t| CString::new(t.as_str())).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)
-    };
-    let mut trees = vec![(shell::open_tree(Path::new(&entry.code), READ_ONLY).at("code folder")?, "/var/task")];
-    if let Some(language) = &entry.language {
-        trees.push((shell::open_tree(Path::new(language), READ_ONLY).at("language folder")?, "/var/lang"));
-    }
-    match entry.layers.as_slice() {
-        [] => {}
-        [layer] => trees.push((shell::open_tree(Path::new(layer), READ_ONLY).at("layer")?, "/opt")),
-        layers => trees.push((overlay(layers).at("layers")?, "/opt")),
-    }
-    trees.push((ground.disks.make(entry.tmp_bytes, ids.function_uid, ids.function_gid).at("tmp disk")?, "/tmp"));
-    let shared = tmpdisk::tmpfs(SHARED_MEMORY_BYTES, ids.function_uid, ids.function_gid, true).at("shared memory")?;
-    trees.push((shared, "/dev/shm"));
     let null = File::options().read(true).write(true).open("/dev/null").at("null device")?;
     let mut placed = vec![sys::above_low(null.as_fd()).at("descriptors")?];
     for descriptor in &descriptors {
@@ -213,13 +238,41 @@ fn pack(ground: &Ground<'_>, entry: &Entry, descriptors: Vec<OwnedFd>) -> Result
         doors: ground.group.doors().at("cgroup")?,
         trees,
         descriptors: placed,
-        programs: text(&entry.programs).at("program")?,
-        arguments: text(&entry.arguments).at("arguments")?,
-        variables: text(&entry.variables).at("variables")?,
         filter: seccomp::program(),
         own: ids.init != ids.function_uid,
-        processes_max: entry.processes_max,
+        processes_max,
     })
+}
+
+/// What is the function's in a shell: code, interpreter, layers, `/tmp`, shared memory.
+fn furniture(ground: &Ground<'_>, entry: &Entry) -> Result<Trees, Failure> {
+    let mut trees = belongings(Some(&entry.code), entry.language.as_deref(), &entry.layers)?;
+    trees.extend(scratch(ground.disks, ground.ids, entry.tmp_bytes)?);
+    Ok(trees)
+}
+
+/// What a function reads: code, interpreter, layers.
+pub(crate) fn belongings(code: Option<&str>, language: Option<&str>, layers: &[String]) -> Result<Trees, Failure> {
+    let mut trees = Vec::new();
+    if let Some(code) = code {
+        trees.push((shell::open_tree(Path::new(code), READ_ONLY).at("code folder")?, "/var/task"));
+    }
+    if let Some(language) = language {
+        trees.push((shell::open_tree(Path::new(language), READ_ONLY).at("language folder")?, "/var/lang"));
+    }
+    match layers {
+        [] => {}
+        [layer] => trees.push((shell::open_tree(Path::new(layer), READ_ONLY).at("layer")?, "/opt")),
+        layers => trees.push((overlay(layers).at("layers")?, "/opt")),
+    }
+    Ok(trees)
+}
+
+/// What a function writes: `/tmp` and shared memory.
+pub(crate) fn scratch(disks: &Disks, ids: Ids, tmp_bytes: u64) -> Result<Trees, Failure> {
+    let disk = disks.make(tmp_bytes, ids.function_uid, ids.function_gid).at("tmp disk")?;
+    let shared = tmpdisk::tmpfs(SHARED_MEMORY_BYTES, ids.function_uid, ids.function_gid, true).at("shared memory")?;
+    Ok(vec![(disk, "/tmp"), (shared, "/dev/shm")])
 }
 
 /// Several layers as one read-only folder, the last on top.
@@ -236,11 +289,14 @@ fn overlay(layers: &[String]) -> io::Result<OwnedFd> {
 
 /// The child's whole life until it is the function.
 fn become_function(ground: &Ground<'_>, luggage: &Luggage, theirs: &OwnedFd) -> ! {
-    let failure = match wall_in(ground, luggage, theirs) {
-        Err(failure) => failure,
-        Ok(report) => run(luggage, &report),
+    let walled = wall_in(ground, luggage, theirs);
+    let (failure, socket) = match &walled {
+        Err(failure) => (failure, theirs),
+        // Everything else is closed.
+        Ok(report) => (&run(report), report),
     };
-    drop(protocol::send(theirs.as_fd(), &Report::Failed { stage: failure.stage, errno: failure.errno }, &[]));
+    let failed = Report::Failed { stage: failure.stage.clone(), errno: failure.errno };
+    drop(protocol::send(socket.as_fd(), &failed, &[]));
     sys::exit_now(1)
 }
 
@@ -276,8 +332,9 @@ fn wall_in(ground: &Ground<'_>, luggage: &Luggage, theirs: &OwnedFd) -> Result<O
         debug_assert!(number <= CHANNEL);
         sys::place_descriptor(descriptor.as_fd(), number).at("descriptors")?;
     }
+    // It may wait for long: what belongs to others must not live on in it.
     let kept = i32::try_from(luggage.descriptors.len()).unwrap_or(CHANNEL + 1);
-    sys::cloexec_from(kept).at("descriptors")?;
+    sys::close_all_but(kept, report.as_fd()).at("descriptors")?;
     sys::default_signals();
     sys::install_filter(&luggage.filter).at("seccomp")?;
     Ok(report)
@@ -300,19 +357,31 @@ fn join(shell: &Shell) -> io::Result<()> {
     Ok(rustix::thread::move_into_thread_name_spaces(shell.init_fd.as_fd(), spaces)?)
 }
 
-/// Waits for the launcher's word, then replaces the process; returns only the failure.
-fn run(luggage: &Luggage, report: &OwnedFd) -> Failure {
+/// Waits for the order, then replaces the process; returns only the failure.
+fn run(report: &OwnedFd) -> Failure {
     let word = protocol::send(report.as_fd(), &Report::Walled, &[])
-        .and_then(|()| protocol::receive::<()>(report.as_fd()))
+        .and_then(|()| protocol::receive::<Run>(report.as_fd()))
         .at("entering");
-    match word {
-        Ok(Some(_)) => {}
+    let order = match word {
+        Ok(Some((order, _))) => order,
         Ok(None) => sys::exit_now(1),
         Err(failure) => return failure,
+    };
+    let text = |texts: &[String]| {
+        texts.iter().map(|t| CString::new(t.as_str())).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)
+    };
+    let texts = (text(&order.programs), text(&order.arguments), text(&order.variables));
+    let (Ok(programs), Ok(arguments), Ok(variables)) = texts else {
+        return Failure { stage: "a program, argument or variable with a zero byte".to_owned(), errno: libc::EINVAL };
+    };
+    if !order.channel
+        && let Err(failure) = sys::cloexec_from(CHANNEL).at("descriptors")
+    {
+        return failure;
     }
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
-    for program in &luggage.programs {
-        last = sys::execve(program, &luggage.arguments, &luggage.variables);
+    for program in &programs {
+        last = sys::execve(program, &arguments, &variables);
         if last.raw_os_error() != Some(libc::ENOENT) {
             break;
         }

@@ -5,9 +5,12 @@
 mod cgroup;
 mod egress;
 mod enter;
+mod extra;
 mod netlink;
+mod prepare;
 mod seccomp;
 mod shell;
+mod template;
 mod tmpdisk;
 mod uids;
 mod walls;
@@ -21,7 +24,9 @@ use std::{
     time::Duration,
 };
 
-use cgroup::{Group, Hierarchies, Limits};
+use cgroup::{Group, Hierarchies};
+use extra::Extra;
+use prepare::{Step, Task};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     process::{Pid, Signal, WaitOptions, WaitStatus},
@@ -57,12 +62,23 @@ fn serve() -> io::Result<()> {
         let hello = Reply::Hello { version: VERSION, level: Level::Refused, findings: Vec::new() };
         return protocol::send(socket.as_fd(), &hello, &[]);
     }
-    let mut launcher = Launcher::prepare(socket, &instance, PathBuf::from(state), PathBuf::from(runtime))?;
+    let mut launcher = Launcher::open(socket, &instance, PathBuf::from(state), PathBuf::from(runtime))?;
     let hello = Reply::Hello { version: VERSION, level: launcher.level, findings: launcher.findings.clone() };
     protocol::send(launcher.socket.as_fd(), &hello, &[])?;
     let end = launcher.obey();
     launcher.end_all();
     end
+}
+
+/// How often tasks that take too long are looked for.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+
+/// What a wait brought.
+struct Ready {
+    asked: bool,
+    died: bool,
+    /// The rooms that have their next word.
+    advanced: Vec<u64>,
 }
 
 /// With nothing asked for this long, there is time for what will be needed next.
@@ -72,6 +88,7 @@ struct Launcher {
     socket: OwnedFd,
     signals: OwnedFd,
     own_pids: File,
+    own_mounts: File,
     runtime: PathBuf,
     /// Absent when the launcher has no ids to give: then everything runs under its own.
     uids: Option<Uids>,
@@ -95,12 +112,25 @@ struct Room {
     ids: Ids,
     program: Option<Pid>,
     end: Option<End>,
+    /// Programs beside its own; as long as there ever were any, the server decides when the shell ends.
+    extras: Vec<Extra>,
+    extended: bool,
+    /// Whether a program attached what is the function's already.
+    furnished: bool,
     /// Its way out, if it has one.
     gate: Option<egress::Gate>,
+    /// What it waits for.
+    task: Option<Task>,
+    /// The socket of a walled process that waits for its order.
+    blank: Option<OwnedFd>,
+    /// The socket of the template that lives here.
+    template: Option<OwnedFd>,
+    /// The folder of the template's interpreter, which its forks see, too.
+    language: Option<String>,
 }
 
 impl Launcher {
-    fn prepare(socket: OwnedFd, instance: &str, state: PathBuf, runtime: PathBuf) -> io::Result<Self> {
+    fn open(socket: OwnedFd, instance: &str, state: PathBuf, runtime: PathBuf) -> io::Result<Self> {
         let root = rustix::process::geteuid().is_root();
         let mut findings = Vec::new();
         let namespaces = if root { Ok(()) } else { own_user_namespace() };
@@ -136,6 +166,7 @@ impl Launcher {
             socket,
             signals: sys::child_signals()?,
             own_pids: File::open("/proc/self/ns/pid")?,
+            own_mounts: File::open("/proc/self/ns/mnt")?,
             runtime,
             uids: uids.unwrap_or(None),
             hierarchies,
@@ -193,24 +224,15 @@ impl Launcher {
     fn obey(&mut self) -> io::Result<()> {
         loop {
             self.dying.retain(|group| !group.remove());
-            let (asked, died) = {
-                let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-                let wait = match (self.tmp_bytes, self.dying.is_empty()) {
-                    (Some(_), _) => Some(&BREATH),
-                    (None, false) => Some(&RETRY),
-                    (None, true) => None,
-                };
-                match rustix::event::poll(&mut fds, wait) {
-                    Ok(0) => {
-                        if let Some(bytes) = self.tmp_bytes.take() {
-                            self.disks.prepare(bytes);
-                        }
-                    }
-                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => return Err(error.into()),
+            let Ready { asked, died, advanced } = self.wait()?;
+            for id in advanced {
+                if let Some((reply, descriptors)) = self.advance(id) {
+                    self.tell(&reply, &descriptors)?;
                 }
-                (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
-            };
+            }
+            for reply in self.expire() {
+                self.tell(&reply, &[])?;
+            }
             if died {
                 self.reap();
             }
@@ -223,21 +245,60 @@ impl Launcher {
         }
     }
 
+    /// Waits until there is something to do, and does what can be done ahead of need when there is not.
+    fn wait(&mut self) -> io::Result<Ready> {
+        let awaited: Vec<_> = self.rooms.iter().filter_map(|(&id, room)| Some((id, room.awaited()?))).collect();
+        let wait = match (self.tmp_bytes, self.dying.is_empty(), awaited.is_empty()) {
+            (Some(_), _, _) => Some(&BREATH),
+            (None, false, _) => Some(&RETRY),
+            (None, true, false) => Some(&LOOK),
+            (None, true, true) => None,
+        };
+        let own = [&self.socket, &self.signals];
+        let all = own.into_iter().chain(awaited.iter().map(|(_, fd)| *fd));
+        let mut fds: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let idle = match rustix::event::poll(&mut fds, wait) {
+            Ok(ready) => ready == 0,
+            Err(rustix::io::Errno::INTR) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let happened = |index: usize| !fds[index].revents().is_empty();
+        let advanced = (own.len()..).zip(&awaited).filter(|(index, _)| happened(*index)).map(|(_, (id, _))| *id);
+        let ready = Ready { asked: happened(0), died: happened(1), advanced: advanced.collect() };
+        if idle && let Some(bytes) = self.tmp_bytes.take() {
+            self.disks.prepare(bytes);
+        }
+        Ok(ready)
+    }
+
+    fn tell(&self, reply: &Reply, descriptors: &[OwnedFd]) -> io::Result<()> {
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        protocol::send(self.socket.as_fd(), reply, &descriptors)
+    }
+
     fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         let failed = |id, Failure { stage, errno }| Reply::Failed { id, stage, errno };
         match request {
             Request::Hello { .. } => Err(io::Error::other("a second introduction")),
-            Request::MakeShell { id } => {
-                let begun = clock();
-                match self.make_shell(id) {
-                    Ok(listeners) => {
-                        let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
-                        let ready = Reply::ShellReady { id, micros: micros_since(begun) };
-                        protocol::send(self.socket.as_fd(), &ready, &fds)
-                    }
-                    Err(failure) => protocol::send(self.socket.as_fd(), &failed(id, failure), &[]),
+            Request::MakeShell { id } => match self.begin_shell(id) {
+                Ok(()) => Ok(()),
+                Err(failure) => self.tell(&failed(id, failure), &[]),
+            },
+            Request::Prepare { id, kind, tmp_bytes, processes_max } => {
+                match self.prepare(id, kind, (tmp_bytes, processes_max), descriptors) {
+                    Ok(()) => Ok(()),
+                    Err(failure) => self.refuse(id, failure),
                 }
             }
+            Request::Assign { id, assignment } => match self.assign(id, &assignment) {
+                Ok(None) => Ok(()),
+                Ok(Some(reply)) => self.tell(&reply, &[]),
+                Err(failure) => self.refuse(id, failure),
+            },
+            Request::Template { id, program } => match self.template(id, &program) {
+                Ok(()) => Ok(()),
+                Err(failure) => self.refuse(id, failure),
+            },
             Request::Enter { id, entry } => {
                 let begun = clock();
                 let reply = match self.enter(id, &entry, descriptors) {
@@ -253,6 +314,21 @@ impl Launcher {
                 };
                 protocol::send(self.socket.as_fd(), &reply, &[])
             }
+            Request::End { id } => {
+                self.end(id);
+                Ok(())
+            }
+            Request::Add { id, run } => {
+                let reply = match self.add(id, &run, descriptors) {
+                    Ok(pid) => Reply::Added { id, pid: pid.as_raw_nonzero().get() },
+                    Err(failure) => failed(id, failure),
+                };
+                protocol::send(self.socket.as_fd(), &reply, &[])
+            }
+            Request::Signal { id, pid, signal } => {
+                self.signal(id, pid, signal);
+                Ok(())
+            }
             Request::Egress { id, ask, allow, v6 } => match self.open_egress(id, &allow, v6) {
                 Ok(sockets) => {
                     let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
@@ -260,10 +336,10 @@ impl Launcher {
                 }
                 Err(failure) => protocol::send(self.socket.as_fd(), &failed(ask, failure), &[]),
             },
-            Request::End { id } => {
-                self.end(id);
-                Ok(())
-            }
+            Request::Socket { id, ask } => match self.socket(id) {
+                Ok(socket) => protocol::send(self.socket.as_fd(), &Reply::Socket { ask }, &[socket.as_fd()]),
+                Err(failure) => protocol::send(self.socket.as_fd(), &failed(ask, failure), &[]),
+            },
         }
     }
 
@@ -276,8 +352,14 @@ impl Launcher {
         Ok(sockets)
     }
 
-    /// Makes a shell; answers its listeners.
-    fn make_shell(&mut self, id: u64) -> Result<Vec<OwnedFd>, Failure> {
+    /// Ends a room of which something was asked in vain, and says why.
+    fn refuse(&mut self, id: u64, Failure { stage, errno }: Failure) -> io::Result<()> {
+        self.end(id);
+        self.tell(&Reply::Failed { id, stage, errno }, &[])
+    }
+
+    /// Begins a shell; [`Reply::ShellReady`] follows.
+    fn begin_shell(&mut self, id: u64) -> Result<(), Failure> {
         let ids = match &mut self.uids {
             Some(uids) => {
                 let init = uids.take().ok_or(Failure { stage: "host uids".to_owned(), errno: libc::EAGAIN })?;
@@ -288,8 +370,9 @@ impl Launcher {
                 Ids { init: uid, function_uid: uid, function_gid: rustix::process::getegid().as_raw() }
             }
         };
+        let begun = clock();
         let made =
-            self.hierarchies.create(id).at("cgroup").and_then(|group| match shell::make(ids, &group, &self.runtime) {
+            self.hierarchies.create(id).at("cgroup").and_then(|group| match shell::begin(ids, &group, &self.runtime) {
                 Ok(shell) => Ok((shell, group)),
                 Err(failure) => {
                     self.dying.push(group);
@@ -297,10 +380,24 @@ impl Launcher {
                 }
             });
         match made {
-            Ok((mut shell, group)) => {
-                let listeners = std::mem::take(&mut shell.listeners);
-                self.rooms.insert(id, Room { shell, group, ids, program: None, end: None, gate: None });
-                Ok(listeners)
+            Ok((shell, group)) => {
+                let room = Room {
+                    shell,
+                    group,
+                    ids,
+                    program: None,
+                    end: None,
+                    extras: Vec::new(),
+                    extended: false,
+                    furnished: false,
+                    gate: None,
+                    task: Some(Task { step: Step::Building, begun }),
+                    blank: None,
+                    template: None,
+                    language: None,
+                };
+                self.rooms.insert(id, room);
+                Ok(())
             }
             Err(failure) => {
                 self.release(ids);
@@ -309,41 +406,40 @@ impl Launcher {
         }
     }
 
+    /// Makes a shell and waits for it.
+    fn make_shell(&mut self, id: u64) -> Result<(), Failure> {
+        self.begin_shell(id)?;
+        match self.advance(id) {
+            Some((Reply::ShellReady { .. }, _)) => Ok(()),
+            Some((Reply::Failed { stage, errno, .. }, _)) => Err(Failure { stage, errno }),
+            _ => Err(Failure { stage: "init".to_owned(), errno: 0 }),
+        }
+    }
+
     fn enter(&mut self, id: u64, entry: &Entry, descriptors: Vec<OwnedFd>) -> Result<(Pid, u32, Vec<Found>), Failure> {
         let room = self.rooms.get_mut(&id).ok_or(Failure { stage: "no such shell".to_owned(), errno: libc::ESRCH })?;
-        if room.program.is_some() {
+        if room.program.is_some() || room.task.is_some() {
             return Err(Failure { stage: "the shell is taken".to_owned(), errno: libc::EBUSY });
         }
-        let limits = Limits {
-            memory_bytes: entry.memory_bytes,
-            cpu_shares: entry.cpu_shares,
-            processes_max: entry.processes_max,
-        };
-        room.group.limit(&limits).at("limits")?;
-        let expected = walls::Expected {
+        room.group.limit(&enter::limits(entry)).at("limits")?;
+        let room = self.rooms.get(&id).ok_or(Failure { stage: "no such shell".to_owned(), errno: libc::ESRCH })?;
+        let (pid, walls) = enter::enter(&self.ground(room), entry, descriptors)?;
+        let host_uid = room.ids.function_uid;
+        let walls = self.all_walls(room, walls);
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.program = Some(pid);
+        }
+        self.tmp_bytes = Some(entry.tmp_bytes);
+        Ok((pid, host_uid, walls))
+    }
+
+    /// What must be seen of a program of this shell.
+    fn expected(&self, room: &Room) -> walls::Expected {
+        walls::Expected {
             host_uid: room.ids.function_uid,
             landlock: self.landlock,
             cgroups: self.hierarchies.complete(),
-        };
-        let ground = enter::Ground {
-            shell: &room.shell,
-            group: &room.group,
-            ids: room.ids,
-            disks: &self.disks,
-            expected,
-            own_pids: &self.own_pids,
-        };
-        let (pid, mut walls) = enter::enter(&ground, entry, descriptors)?;
-        walls.push(if room.ids.init == room.ids.function_uid {
-            Found::missing("own host uid", "every environment runs as the user that runs Pileus".to_owned(), "")
-        } else {
-            Found::there("own host uid", String::new())
-        });
-        walls.extend(self.hierarchies.findings());
-        walls.push(self.disks.finding());
-        room.program = Some(pid);
-        self.tmp_bytes = Some(entry.tmp_bytes);
-        Ok((pid, room.ids.function_uid, walls))
+        }
     }
 
     /// Kills everything in a shell. It is forgotten when it was reaped.
@@ -370,19 +466,34 @@ impl Launcher {
     }
 
     fn bury(&mut self, pid: Pid, status: WaitStatus) {
-        let found = self.rooms.iter_mut().find(|(_, room)| room.program == Some(pid) || room.shell.init == pid);
+        let found = self.rooms.iter_mut().find(|(_, room)| {
+            room.program == Some(pid) || room.shell.init == pid || room.extras.iter().any(|extra| extra.is(pid))
+        });
         let Some((&id, room)) = found else { return };
+        let end = match (status.exit_status(), status.terminating_signal()) {
+            (_, Some(libc::SIGKILL)) if room.group.memory_kills() > 0 => End::OutOfMemory,
+            (Some(code), _) => End::Status(code),
+            (None, signal) => End::Signal(signal.unwrap_or_default()),
+        };
+        let mut told = None;
         if room.program == Some(pid) {
             room.program = None;
-            room.end = Some(match (status.exit_status(), status.terminating_signal()) {
-                (_, Some(libc::SIGKILL)) if room.group.memory_kills() > 0 => End::OutOfMemory,
-                (Some(code), _) => End::Status(code),
-                (None, signal) => End::Signal(signal.unwrap_or_default()),
-            });
-            // What the program started must not outlive it.
-            room.kill();
+            room.end = Some(end);
+            if room.extended {
+                told = Some(Reply::Left { id, pid: None, end });
+            } else {
+                // What the program started must not outlive it.
+                room.kill();
+            }
+        } else if room.lose(pid) {
+            told = Some(Reply::Left { id, pid: Some(pid.as_raw_nonzero().get()), end });
         }
-        if room.program.is_none() && room.init_ended() {
+        let empty = room.program.is_none() && room.extras.is_empty() && room.init_ended();
+        if let Some(told) = told {
+            // A server that is gone is noticed by the next receive.
+            drop(protocol::send(self.socket.as_fd(), &told, &[]));
+        }
+        if empty {
             self.forget(id);
         }
     }
@@ -423,6 +534,10 @@ impl Launcher {
 impl Room {
     /// Kills the init and with it, by the kernel's hand, everything in its pid namespace; then lets frozen processes die.
     fn kill(&self) {
+        if let (Some(_), Some(template)) = (&self.template, self.program) {
+            // It lives outside the shell's pid namespace. It is not reaped while it is known.
+            let _ = rustix::process::kill_process(template, Signal::KILL);
+        }
         // Fails only when it is gone already.
         let _ = rustix::process::pidfd_send_signal(&self.shell.init_fd, Signal::KILL);
         self.group.kill();

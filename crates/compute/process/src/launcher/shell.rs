@@ -79,7 +79,7 @@ pub(crate) struct Shell {
     pub(crate) init: Pid,
     pub(crate) init_fd: OwnedFd,
     /// Open as long as the init shall live.
-    pub(crate) _control: OwnedFd,
+    pub(crate) control: OwnedFd,
     /// Runtime API and AWS endpoint.
     pub(crate) listeners: Vec<OwnedFd>,
     /// Its namespaces, one by one, for a launcher that may not look into its init any more; root joins by pidfd.
@@ -89,6 +89,10 @@ pub(crate) struct Shell {
 /// The namespaces of a shell as descriptors.
 pub(crate) struct Spaces {
     pub(crate) pid: OwnedFd,
+    /// For sockets; among the others too.
+    pub(crate) net: OwnedFd,
+    /// For what is attached from outside; among the others too.
+    pub(crate) mount: OwnedFd,
     /// In the order of joining: the user namespace gives the right to join the others.
     pub(crate) others: Vec<OwnedFd>,
 }
@@ -98,12 +102,24 @@ impl Spaces {
         let pid = init.as_raw_nonzero().get();
         let open = |name: &str| -> io::Result<OwnedFd> { Ok(fs::File::open(format!("/proc/{pid}/ns/{name}"))?.into()) };
         let others = ["user", "mnt", "net", "ipc", "uts", "cgroup"].into_iter().map(open).collect::<io::Result<_>>()?;
-        Ok(Self { pid: open("pid")?, others })
+        Ok(Self { pid: open("pid")?, net: open("net")?, mount: open("mnt")?, others })
     }
 }
 
-/// Makes a shell whose init lives in `group`.
+/// Makes a shell whose init lives in `group`, and waits for it.
 pub(crate) fn make(ids: Ids, group: &Group, runtime: &Path) -> Result<Shell, Failure> {
+    let mut shell = begin(ids, group, runtime)?;
+    match shell.finish(ids) {
+        Ok(()) => Ok(shell),
+        Err(failure) => {
+            shell.discard();
+            Err(failure)
+        }
+    }
+}
+
+/// Starts the init of a shell; [`Shell::finish`] takes what it has built, when `control` says that it has.
+pub(crate) fn begin(ids: Ids, group: &Group, runtime: &Path) -> Result<Shell, Failure> {
     let parts = Parts::open(runtime)?;
     let (ours, theirs) = protocol::pair().at("socket")?;
     protocol::limit_wait(&ours, WAIT).at("socket")?;
@@ -121,26 +137,36 @@ pub(crate) fn make(ids: Ids, group: &Group, runtime: &Path) -> Result<Shell, Fai
         }
     };
     drop((theirs, parts));
-    let made = admit(init, ids, group).and_then(|()| {
-        protocol::send(ours.as_fd(), &(), &[]).at("init")?;
-        match protocol::receive::<Reply>(ours.as_fd()).at("init")? {
+    let shell = Shell { init, init_fd, control: ours, listeners: Vec::new(), spaces: None };
+    let admitted = admit(init, ids, group).and_then(|()| protocol::send(shell.control.as_fd(), &(), &[]).at("init"));
+    match admitted {
+        Ok(()) => Ok(shell),
+        Err(failure) => {
+            shell.discard();
+            Err(failure)
+        }
+    }
+}
+
+impl Shell {
+    /// Takes the listeners of a shell that has been built.
+    pub(crate) fn finish(&mut self, ids: Ids) -> Result<(), Failure> {
+        match protocol::receive::<Reply>(self.control.as_fd()).at("init")? {
             Some((Reply::ShellReady { .. }, listeners)) if listeners.len() == 2 => {
-                let spaces = if ids.own() { None } else { Some(Spaces::open(init).at("namespaces")?) };
+                self.spaces = if ids.own() { None } else { Some(Spaces::open(self.init).at("namespaces")?) };
                 // The init waits for this before it closes itself to everyone.
-                protocol::send(ours.as_fd(), &(), &[]).at("init")?;
-                Ok((listeners, spaces))
+                protocol::send(self.control.as_fd(), &(), &[]).at("init")?;
+                self.listeners = listeners;
+                Ok(())
             }
             Some((Reply::Failed { stage, errno, .. }, _)) => Err(Failure { stage, errno }),
             _ => Err(Failure { stage: "init ended".to_owned(), errno: 0 }),
         }
-    });
-    match made {
-        Ok((listeners, spaces)) => Ok(Shell { init, init_fd, _control: ours, listeners, spaces }),
-        Err(failure) => {
-            let _ = rustix::process::pidfd_send_signal(&init_fd, rustix::process::Signal::KILL);
-            let _ = rustix::process::waitpid(Some(init), rustix::process::WaitOptions::empty());
-            Err(failure)
-        }
+    }
+
+    fn discard(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.init_fd, rustix::process::Signal::KILL);
+        let _ = rustix::process::waitpid(Some(self.init), rustix::process::WaitOptions::empty());
     }
 }
 

@@ -3,11 +3,12 @@
 use std::{
     fs,
     io::{self, Error},
+    os::fd::OwnedFd,
 };
 
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
-    path_beneath_rules,
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::{
     process::{Pid, Resource, Rlimit, Signal},
@@ -83,6 +84,16 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
 /// Reading and executing anywhere in the root, writing only where a function may; no signals and no abstract sockets
 /// across the border. Answers whether the kernel enforces anything.
 pub(crate) fn restrict_paths() -> io::Result<bool> {
+    let status = ruleset()?.restrict_self().map_err(io::Error::other)?;
+    Ok(status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// The rules of [`restrict_paths`] as a descriptor, made by someone who sees the same root; none without Landlock.
+pub(crate) fn rules() -> io::Result<Option<OwnedFd>> {
+    Ok(ruleset()?.into())
+}
+
+fn ruleset() -> io::Result<RulesetCreated> {
     let abi = ABI::V6;
     let file_write = AccessFs::WriteFile | AccessFs::ReadFile | AccessFs::Truncate | AccessFs::IoctlDev;
     let attempt = || {
@@ -96,11 +107,9 @@ pub(crate) fn restrict_paths() -> io::Result<bool> {
             .add_rules(path_beneath_rules(
                 ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"],
                 file_write,
-            ))?
-            .restrict_self()
+            ))
     };
-    let status = attempt().map_err(io::Error::other)?;
-    Ok(status.ruleset != RulesetStatus::NotEnforced)
+    attempt().map_err(io::Error::other)
 }
 
 /// Whether the kernel has Landlock at all.

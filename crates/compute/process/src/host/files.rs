@@ -1,0 +1,53 @@
+//! What every sandbox sees as `/var/runtime`: our bootstraps, written anew by each server, and removed by the next one.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use crate::instance;
+
+/// What lies in `/var/runtime`.
+const RUNTIME_FILES: &[(&str, &[u8])] = &[
+    ("python/bootstrap.py", include_bytes!("../../../../../runtimes/python/bootstrap.py")),
+    ("python/runtime_fork.py", include_bytes!("../../../../../runtimes/python/runtime_fork.py")),
+    ("python/runtime_template.py", include_bytes!("../../../../../runtimes/python/runtime_template.py")),
+    ("python/runtime_context.py", include_bytes!("../../../../../runtimes/python/runtime_context.py")),
+    ("python/runtime_logging.py", include_bytes!("../../../../../runtimes/python/runtime_logging.py")),
+    ("node/bootstrap.js", include_bytes!("../../../../../runtimes/node/bootstrap.js")),
+    ("node/loading.js", include_bytes!("../../../../../runtimes/node/loading.js")),
+    ("node/logging.js", include_bytes!("../../../../../runtimes/node/logging.js")),
+    ("node/streaming.js", include_bytes!("../../../../../runtimes/node/streaming.js")),
+];
+
+/// Writes what shells see as `/var/runtime`, read-only and anew: an older version's files are replaced.
+pub(super) fn write_runtime(state: &Path, instance: &str) -> io::Result<PathBuf> {
+    let folder = state.join(format!("runtime-{instance}"));
+    // Left by a process of the same name, which cannot be running.
+    drop(fs::remove_dir_all(&folder));
+    sweep(state);
+    for (name, bytes) in RUNTIME_FILES {
+        let path = folder.join(name);
+        if let Some(parent) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        }
+        fs::write(&path, bytes)?;
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o444))?;
+    }
+    for path in [folder.clone(), folder.join("python"), folder.join("node")] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    }
+    folder.canonicalize()
+}
+
+/// Removes the runtime files of servers that are gone.
+fn sweep(state: &Path) {
+    for entry in fs::read_dir(state).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(of) = name.to_str().and_then(|name| name.strip_prefix("runtime-")) else { continue };
+        if !instance::is_alive(of) {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
