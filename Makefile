@@ -15,7 +15,7 @@ VENV := $(CACHE)/venv
 PYTHON := $(VENV)/bin/python
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help run build test check rust-tests wire-tests client-tests blackbox-tests bench fuzz tools venv release
+.PHONY: help run build test check rust-tests wire-tests client-tests blackbox-tests hostile-tests bench fuzz tools venv release
 
 help:
 	@sed -n '3,7s/^#//p' Makefile
@@ -34,7 +34,7 @@ venv: tools
 
 # --- proof ------------------------------------------------------------------------------------------------------------
 
-test: check rust-tests wire-tests client-tests blackbox-tests
+test: check rust-tests wire-tests client-tests blackbox-tests hostile-tests
 	@echo "make test: everything passed"
 
 check: tools
@@ -56,6 +56,9 @@ client-tests: venv
 
 blackbox-tests: venv release
 	@scripts/suite tests/blackbox "$(PYTHON)" "$(TEST_TARGET)" -n 2 --dist loadfile
+
+hostile-tests: venv release
+	@scripts/suite tests/hostile "$(PYTHON)" "$(TEST_TARGET)"
 
 bench: tools
 	@benches/run
