@@ -6,7 +6,7 @@
 use std::{io, os::unix::net::UnixStream as StdStream};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use compute_api::{PAYLOAD_BYTES_MAX, RESPONSE_SLACK_BYTES};
+use compute_api::{PAYLOAD_BYTES_MAX, RESPONSE_SLACK_BYTES, StreamError};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -23,10 +23,46 @@ const RESPONSE: u8 = 3;
 const ERROR: u8 = 4;
 const INIT_ERROR: u8 = 5;
 const LOG: u8 = 6;
+/// A streamed response: its content type, its pieces, its end or its error.
+const STREAM_BEGIN: u8 = 7;
+const STREAM_BODY: u8 = 8;
+const STREAM_END: u8 = 9;
+const STREAM_ERROR: u8 = 10;
 /// Kind and sequence number.
 const HEAD_BYTES: usize = 5;
 /// A log record is cut like a line; an error document is bounded like a response.
 const FRAME_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + RESPONSE_SLACK_BYTES + HEAD_BYTES + 1024;
+/// Pieces wait for a slow reader, so they are small.
+const PIECE_BYTES_MAX: usize = 256 * 1024;
+/// What is read at once of an answer whose length is not known yet.
+const READ_BYTES: usize = 4096;
+
+/// What an event's head usually takes; a client context may take more.
+const HEAD_ROOM: usize = 512;
+
+/// What a bootstrap learns of an event beside its payload.
+#[derive(serde::Serialize)]
+struct About<'a> {
+    request_id: &'a str,
+    deadline_ms: u64,
+    arn: &'a str,
+    trace_id: Option<&'a str>,
+    client_context: Option<&'a str>,
+    cognito_identity: Option<&'a str>,
+}
+
+impl<'a> About<'a> {
+    fn of(event: &'a Event) -> Self {
+        Self {
+            request_id: &event.request_id,
+            deadline_ms: event.deadline.as_millis(),
+            arn: &event.invoked_function_arn,
+            trace_id: event.trace_id.as_deref(),
+            client_context: event.client_context.as_deref(),
+            cognito_identity: event.cognito_identity.as_deref(),
+        }
+    }
+}
 
 /// The writing half.
 pub(crate) struct ChannelWriter {
@@ -55,22 +91,17 @@ impl ChannelWriter {
     /// Sends an event and answers its sequence number. Not to be cancelled while the environment is to live.
     pub(crate) async fn send(&mut self, event: &Event) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
-        let about = serde_json::json!({
-            "request_id": &*event.request_id,
-            "deadline_ms": event.deadline.as_millis(),
-            "arn": event.invoked_function_arn,
-            "trace_id": event.trace_id,
-            "client_context": event.client_context,
-            "cognito_identity": event.cognito_identity,
-        })
-        .to_string();
-        let length = 1 + 4 + 4 + about.len() + event.payload.len();
-        let mut head = BytesMut::with_capacity(13 + about.len() + event.payload.len().min(64 * 1024));
-        head.put_u32_le(u32::try_from(length).map_err(io::Error::other)?);
-        head.put_u8(EVENT);
+        let inline = if event.payload.len() <= 64 * 1024 { event.payload.len() } else { 0 };
+        let mut head = Vec::with_capacity(HEAD_ROOM + inline);
+        // Both lengths are known when the rest is written.
+        head.extend_from_slice(&[0, 0, 0, 0, EVENT]);
         head.put_u32_le(self.sequence);
-        head.put_u32_le(u32::try_from(about.len()).map_err(io::Error::other)?);
-        head.put_slice(about.as_bytes());
+        head.put_u32_le(0);
+        serde_json::to_writer(&mut head, &About::of(event)).map_err(io::Error::other)?;
+        let about = head.len() - 13;
+        let length = 1 + 4 + 4 + about + event.payload.len();
+        head[..4].copy_from_slice(&u32::try_from(length).map_err(io::Error::other)?.to_le_bytes());
+        head[9..13].copy_from_slice(&u32::try_from(about).map_err(io::Error::other)?.to_le_bytes());
         if event.payload.len() <= 64 * 1024 {
             head.put_slice(&event.payload);
             return self.half.write_all(&head).await;
@@ -98,6 +129,10 @@ impl ChannelReader {
                 Some(Some(message)) => return Ok(Some(message)),
                 Some(None) => {}
                 None => {
+                    if self.buffer.is_empty() {
+                        // A large answer took its buffer along; an idle environment shall not hold one.
+                        self.buffer = BytesMut::with_capacity(READ_BYTES);
+                    }
                     if self.half.read_buf(&mut self.buffer).await? == 0 {
                         return Ok(None);
                     }
@@ -130,6 +165,9 @@ impl ChannelReader {
         let body = length - HEAD_BYTES;
         let too_large = match kind {
             RESPONSE => body > PAYLOAD_BYTES_MAX + RESPONSE_SLACK_BYTES,
+            STREAM_BODY if body > PIECE_BYTES_MAX => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a piece of a streamed response is too large"));
+            }
             _ => length > FRAME_BYTES_MAX,
         };
         if too_large {
@@ -151,7 +189,16 @@ impl ChannelReader {
             ERROR if current => Some(typed(body, |error_type, payload| Message::Error { error_type, payload })?),
             INIT_ERROR => Some(typed(body, |error_type, payload| Message::InitError { error_type, payload })?),
             LOG => Some(Message::Log(body)),
-            RESPONSE | ERROR => None,
+            STREAM_BEGIN if current => {
+                let text = String::from_utf8_lossy(&body);
+                Some(Message::StreamBegin { content_type: (!text.is_empty()).then(|| text.into_owned()) })
+            }
+            STREAM_BODY if current => Some(Message::StreamBody(body)),
+            STREAM_END if current => Some(Message::StreamEnd(None)),
+            STREAM_ERROR if current => {
+                Some(typed(body, |error_type, payload| Message::StreamEnd(Some(StreamError { error_type, payload })))?)
+            }
+            RESPONSE | ERROR | STREAM_BEGIN..=STREAM_ERROR => None,
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame of an unknown kind")),
         }))
     }

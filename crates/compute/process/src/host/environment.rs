@@ -1,71 +1,59 @@
 //! One execution environment: its initialisation, its invocations, its end. It reads the function's answers and output
 //! itself, on the task that waits for them, so that nothing is buffered that nobody asked for.
 
-use std::{
-    io,
-    net::TcpListener as StdListener,
-    os::{fd::OwnedFd, unix::net::UnixStream},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::TcpListener as StdListener, os::unix::net::UnixStream, sync::Arc, time::Duration};
 
 use base_env::{Env, Moment};
 use bytes::Bytes;
 use compute_api::{
     Completion, EndpointConnection, EndpointSender, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures,
-    InitFailure, InitOutcome, Invocation, IsolationReport, Origin, Outcome, PAYLOAD_BYTES_MAX, RESPONSE_SLACK_BYTES,
-    StartError, endpoint::CONNECTIONS_MAX,
+    InitFailure, InitOutcome, Invocation, IsolationReport, Origin, Outcome, StartError, StreamError,
+    endpoint::CONNECTIONS_MAX,
 };
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, watch},
     task::JoinSet,
 };
 
 use super::{
-    Place, Room, StartSteps,
-    channel::{self, ChannelReader, ChannelWriter},
+    MIB_PER_PROCESSOR, Place, Room, StartSteps,
+    channel::{self},
     egress,
     exchange::{Event, Exchange, Message},
-    gauge::{Freezer, Gauge},
-    lines::Output,
-    runtime_api,
+    extensions::{Extensions, Failure},
+    gauge::{self, Freezer, Gauge, Quota},
+    quiet::{Quiet, Rest},
+    runtime_api::Api,
+    shutdown::Reason,
+    stage::{self, Stage},
+    stream::{Delivery, RESPONSE_BYTES_MAX},
+    telemetry::{Hub, InitEnd, InvocationEnd, What},
+    wait::{Happened, Inner, Reader, Writer, end_of},
 };
 use crate::protocol::{End, Gauges};
 
-/// An environment is frozen after this long without work.
-const QUIET: Duration = Duration::from_millis(10);
-/// How often a runtime that has not asked for its next event yet is looked at before it is frozen.
-const QUIET_LOOKS_MAX: u32 = 100;
-/// How long a killed environment may take to end; the kernel needs a few milliseconds.
-const END_WAIT: Duration = Duration::from_secs(5);
-/// How long a channel may stay closed before its process has ended.
-const CLOSED_WAIT: Duration = Duration::from_secs(1);
 /// How long the last output of an invocation may wait for a sink that is full.
-const DRAIN_WAIT: Duration = Duration::from_secs(1);
-/// How long an answer that was on its way when the process ended is waited for.
-const LAST_WORD_WAIT: Duration = Duration::from_millis(100);
+pub(super) const DRAIN_WAIT: Duration = Duration::from_secs(1);
 
 /// What an environment is put together from.
 pub(super) struct Parts {
+    pub(super) stage: Stage,
     pub(super) room: Room,
     pub(super) place: Place,
     pub(super) id: EnvironmentId,
-    pub(super) spec: Arc<EnvironmentSpec>,
     pub(super) report: IsolationReport,
-    pub(super) env: Env,
     pub(super) ended: watch::Receiver<Option<End>>,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
     pub(super) channel: Option<UnixStream>,
-    pub(super) runtime_api: StdListener,
     pub(super) endpoint: StdListener,
     pub(super) way_out: Option<egress::Sockets>,
     pub(super) connections: EndpointSender,
     pub(super) gauges: Gauges,
+    pub(super) quota: Option<Quota>,
     pub(super) pid: i32,
     pub(super) begun: Moment,
     pub(super) steps: StartSteps,
+    pub(super) origin: Origin,
 }
 
 /// A sandbox of one function version, as a walled process.
@@ -75,111 +63,49 @@ pub struct ProcessEnvironment {
     report: IsolationReport,
     env: Env,
     writer: Writer,
-    inner: Inner,
+    pub(super) inner: Inner,
+    pub(super) pid: i32,
     init_duration: Duration,
     first: bool,
-    alive: bool,
-    freezer: Freezer,
-    exchange: Option<Arc<Exchange>>,
+    pub(super) alive: bool,
+    /// The processor time that it may use from its first invocation on.
+    quota: Option<Quota>,
+    pub(super) quiet: Quiet,
+    api: Arc<Api>,
+    pub(super) telemetry: Arc<Hub>,
+    /// The invocation whose extensions are still at work.
+    unsettled: Option<Unsettled>,
+    /// Processor time up to the end of the last invocation.
+    cpu_seen: Duration,
     /// The tasks that serve its listeners; they end with it.
     _servers: JoinSet<()>,
-    room: Room,
+    pub(super) room: Room,
     _place: Place,
     steps: StartSteps,
+    origin: Origin,
 }
 
-/// How events reach the runtime.
-enum Writer {
-    Channel(ChannelWriter),
-    Exchange(Arc<Exchange>),
+struct Unsettled {
+    begun: Moment,
+    end: Option<InvocationEnd>,
 }
 
-/// How answers come back.
-enum Reader {
-    Channel(ChannelReader),
-    Exchange(mpsc::Receiver<Message>),
+/// What keeps an environment awake beside its invocations.
+struct Others {
+    exchange: Option<Arc<Exchange>>,
+    extensions: Arc<Extensions>,
+    telemetry: Arc<Hub>,
 }
 
-/// What is waited for together.
-struct Inner {
-    reader: Reader,
-    output: Output,
-    ended: watch::Receiver<Option<End>>,
-    gauge: Gauge,
-    env: Env,
-}
-
-/// What a wait brought.
-enum Happened {
-    Message(Message),
-    Ended(End),
-    TimedOut,
-    Broken(String),
-}
-
-/// What the wait was woken by.
-enum Step {
-    Read(io::Result<Option<Message>>),
-    Ended(End),
-}
-
-/// The end, once it has come. A launcher that is gone took everything with it.
-async fn end_of(ended: &mut watch::Receiver<Option<End>>) -> End {
-    ended.wait_for(Option::is_some).await.map_or(End::Never, |end| end.unwrap_or(End::Never))
-}
-
-impl Reader {
-    async fn next(&mut self) -> io::Result<Option<Message>> {
-        match self {
-            Self::Channel(reader) => reader.next().await,
-            Self::Exchange(messages) => Ok(messages.recv().await),
-        }
+impl Rest for Others {
+    fn lie_down(&self) -> bool {
+        self.exchange.as_ref().is_none_or(|exchange| exchange.is_quiet())
+            && self.extensions.is_settled()
+            && self.telemetry.lie_down()
     }
-}
 
-impl Inner {
-    /// Waits for a message that is not a log record, the end of the process, or the end of time.
-    async fn wait(&mut self, limit: Duration) -> Happened {
-        let Self { reader, output, ended, env, .. } = self;
-        let late = env.sleep(limit);
-        tokio::pin!(late);
-        loop {
-            let step = tokio::select! {
-                biased;
-                message = reader.next() => Step::Read(message),
-                end = end_of(ended) => Step::Ended(end),
-                () = &mut late => return Happened::TimedOut,
-                () = output.pump() => continue,
-            };
-            let record = match step {
-                Step::Read(Ok(Some(Message::Log(record)))) => record,
-                Step::Read(Ok(Some(message))) => return Happened::Message(message),
-                // A closed channel is the end of its process; how it ended is about to be known.
-                Step::Read(Ok(None)) => {
-                    return match env.timeout(CLOSED_WAIT, end_of(ended)).await {
-                        Ok(end) => Happened::Ended(end),
-                        Err(_) => Happened::Broken("the runtime closed its channel".to_owned()),
-                    };
-                }
-                Step::Read(Err(error)) => return Happened::Broken(format!("the runtime's channel: {error}")),
-                Step::Ended(end) => {
-                    // Its last words may still be on their way: through the reactor, or through the HTTP server.
-                    while let Ok(Ok(Some(message))) = env.timeout(LAST_WORD_WAIT, reader.next()).await {
-                        match message {
-                            Message::Log(record) => output.record(record),
-                            message => return Happened::Message(message),
-                        }
-                    }
-                    return Happened::Ended(end);
-                }
-            };
-            // Holding the answer back while the sink is full is what slows a function that floods its log.
-            output.record(record);
-            tokio::select! {
-                () = output.drain() => {}
-                () = &mut late => return Happened::TimedOut,
-            }
-        }
+    fn wake(&self) {
+        self.telemetry.wake();
     }
 }
 
@@ -193,92 +119,112 @@ impl ProcessEnvironment {
     pub(super) fn assemble(parts: Parts) -> io::Result<Self> {
         let freezer = Freezer::open(&parts.gauges);
         let gauge = Gauge::open(&parts.gauges, parts.pid);
-        let output = Output::new(parts.stdout, parts.stderr, parts.spec.output.clone(), parts.env.clone())?;
-        let mut servers = JoinSet::new();
-        let (exchange, messages) = Exchange::new();
-        let (writer, reader, quiet) = match parts.channel {
-            Some(stream) => {
+        let Stage { api, output, mut servers, messages, .. } = parts.stage;
+        let (env, spec) = (api.env.clone(), Arc::clone(&api.spec));
+        let (writer, reader) = match (parts.channel, &api.exchange, messages) {
+            (Some(stream), ..) => {
                 let (writer, reader) = channel::open(stream)?;
-                (Writer::Channel(writer), Reader::Channel(reader), None)
+                (Writer::Channel(writer), Reader::Channel(reader))
             }
-            None => {
-                let quiet = Some(Arc::clone(&exchange));
-                (Writer::Exchange(Arc::clone(&exchange)), Reader::Exchange(messages), quiet)
+            (None, Some(exchange), Some(messages)) => {
+                (Writer::Exchange(Arc::clone(exchange)), Reader::Exchange(messages))
             }
+            (None, ..) => return Err(io::Error::other("a runtime without a channel and without the Runtime API")),
         };
-        if quiet.is_some() {
-            servers.spawn(async move {
-                if let Err(error) = runtime_api::serve(parts.runtime_api, exchange).await {
-                    tracing::warn!(%error, "the Runtime API of an environment ended");
-                }
-            });
-        }
-        servers.spawn(serve_endpoint(parts.endpoint, parts.connections, parts.id, Arc::clone(&parts.spec)));
+        servers.spawn(gauge::end_with_memory(parts.gauges.clone(), Arc::clone(&parts.room.link), parts.room.id));
+        servers.spawn(serve_endpoint(parts.endpoint, parts.connections, parts.id, Arc::clone(&spec)));
         if let Some(sockets) = parts.way_out {
-            servers.spawn(egress::serve(sockets, Arc::clone(&parts.spec), parts.env.clone()));
+            servers.spawn(egress::serve(sockets, Arc::clone(&spec), env.clone()));
         }
-        let inner = Inner { reader, output, ended: parts.ended, gauge, env: parts.env.clone() };
+        let extensions = Arc::clone(&api.extensions);
+        let telemetry = Arc::clone(&api.telemetry);
+        let others = Others {
+            exchange: api.exchange.clone(),
+            extensions: Arc::clone(&extensions),
+            telemetry: Arc::clone(&telemetry),
+        };
+        let inner = Inner { reader, output, ended: parts.ended, extensions, gauge, env: env.clone() };
         Ok(Self {
             id: parts.id,
-            spec: parts.spec,
+            spec,
             report: parts.report,
-            env: parts.env.clone(),
+            env: env.clone(),
             writer,
             inner,
-            init_duration: parts.env.monotonic().since(parts.begun),
+            pid: parts.pid,
+            init_duration: env.monotonic().since(parts.begun),
             first: true,
             alive: true,
-            freezer,
-            exchange: quiet,
+            quota: parts.quota,
+            quiet: Quiet::new(env, freezer, Arc::new(others)),
+            api,
+            telemetry,
+            unsettled: None,
+            cpu_seen: Duration::ZERO,
             _servers: servers,
             room: parts.room,
             _place: parts.place,
             steps: parts.steps,
+            origin: parts.origin,
         })
     }
 
-    /// Waits for the runtime's first question.
+    /// Waits for the runtime's first question, and for that of every extension.
     pub(super) async fn initialise(mut self) -> Result<Self, StartError> {
         let before = self.init_duration;
         let begun = self.env.monotonic();
         let limit = self.spec.init_timeout.saturating_sub(before);
-        let happened = self.inner.wait(limit).await;
+        let mut happened = self.inner.wait(limit, &mut Delivery::new(None)).await;
+        self.tell_runtime_done(&happened);
+        if matches!(happened, Happened::Message(Message::Ready)) {
+            self.inner.extensions.close_registration();
+            if self.inner.extensions.any() {
+                let rest = limit.saturating_sub(self.env.monotonic().since(begun));
+                happened = self.inner.settle(None, rest).await.unwrap_or(happened);
+            }
+        }
         self.init_duration = before + self.env.monotonic().since(begun);
+        let end = init_end(&happened);
+        self.telemetry.tell(What::init_report(&self.spec, end, self.init_duration));
+        Stage::show_extensions(&self.api).await;
+        self.telemetry.close();
         let outcome = match happened {
             Happened::Message(Message::Ready) => {
                 self.inner.output.drain_within(DRAIN_WAIT).await;
-                self.freeze_when_quiet();
+                self.cpu_seen = self.inner.gauge.cpu();
+                if let Some(quota) = self.quota.take()
+                    && let Err(error) = quota.set(self.spec.memory_mib.into(), MIB_PER_PROCESSOR)
+                {
+                    tracing::warn!(%error, "an environment's processor time cannot be limited");
+                }
+                self.quiet.rest();
                 return Ok(self);
             }
             Happened::Message(Message::InitError { error_type, payload } | Message::Error { error_type, payload }) => {
                 InitOutcome::Error { error_type, payload }
             }
-            Happened::Message(_) => InitOutcome::Exited(self.kill().await),
+            Happened::Message(_) => InitOutcome::Exited(self.kill(Reason::Failure).await),
             Happened::Ended(end) => InitOutcome::Exited(exit(end)),
-            Happened::TimedOut => InitOutcome::Timeout,
+            Happened::Extension(failure) => stage::outcome(&failure),
+            Happened::TimedOut => {
+                self.kill(Reason::Timeout).await;
+                InitOutcome::Timeout
+            }
             Happened::Broken(reason) => {
                 tracing::debug!(reason, "an initialisation broke");
-                InitOutcome::Exited(self.kill().await)
+                InitOutcome::Exited(self.kill(Reason::Failure).await)
             }
         };
-        self.kill().await;
+        if self.alive {
+            self.kill(Reason::Failure).await;
+        }
         let figures = self.figures(Duration::ZERO, Duration::ZERO);
         let log_tail = self.inner.output.take_tail();
         Err(StartError::Init(Box::new(InitFailure { outcome, figures, log_tail })))
     }
 
-    /// Kills everything in the environment and takes its last output; answers how the process ended.
-    async fn kill(&mut self) -> Exit {
-        self.alive = false;
-        // The counters go with the environment.
-        self.inner.gauge.memory_peak();
-        self.inner.gauge.cpu();
-        self.room.link.end(self.room.id);
-        self.freezer.thaw();
-        let Inner { ended, env, output, .. } = &mut self.inner;
-        let end = env.timeout(END_WAIT, end_of(ended)).await.unwrap_or(End::Never);
-        output.drain_within(DRAIN_WAIT).await;
-        exit(end)
+    fn tell_runtime_done(&self, happened: &Happened) {
+        self.telemetry.tell(What::init_runtime_done(&self.spec, init_end(happened)));
     }
 
     fn figures(&mut self, duration: Duration, cpu: Duration) -> Figures {
@@ -292,87 +238,79 @@ impl ProcessEnvironment {
         }
     }
 
-    /// Freezes the environment when it has had nothing to do for a while. The next invocation calls this off.
-    fn freeze_when_quiet(&self) {
-        let (freezer, exchange, env) = (self.freezer.clone(), self.exchange.clone(), self.env.clone());
-        let turn = freezer.turn();
-        tokio::spawn(async move {
-            for _ in 0..QUIET_LOOKS_MAX {
-                env.sleep(QUIET).await;
-                if freezer.turn() != turn {
-                    return;
-                }
-                if exchange.as_ref().is_none_or(|exchange| exchange.is_quiet()) {
-                    freezer.freeze(turn);
-                    return;
-                }
-            }
-        });
-    }
-
-    /// Hands the event over and waits for what comes of it.
-    async fn exchange(&mut self, event: Event) -> Happened {
-        let limit = self.spec.timeout;
-        match &mut self.writer {
-            Writer::Exchange(exchange) => exchange.offer(event),
-            Writer::Channel(writer) => {
-                let Reader::Channel(reader) = &mut self.inner.reader else {
-                    return Happened::Broken("the channel has no reader".to_owned());
-                };
-                reader.expect(writer.sequence().wrapping_add(1));
-                let Inner { output, ended, env, .. } = &mut self.inner;
-                let sent = tokio::select! {
-                    biased;
-                    sent = writer.send(&event) => sent,
-                    end = end_of(ended) => return Happened::Ended(end),
-                    () = env.sleep(limit) => return Happened::TimedOut,
-                    () = output.pump() => Err(io::Error::other("output ended")),
-                };
-                // A runtime that does not read has ended or is about to: the wait below sees which.
-                if let Err(error) = sent {
-                    tracing::debug!(%error, "an event could not be handed over");
-                }
-            }
-        }
-        self.inner.wait(limit).await
-    }
-
     /// What an invocation came to; ends the environment where it must not be used again.
-    async fn conclude(&mut self, happened: Happened) -> Outcome {
+    async fn conclude(&mut self, happened: Happened, delivery: Delivery, request_id: &str) -> Outcome {
         match happened {
             Happened::Message(Message::Response(payload)) => Outcome::Success { payload },
+            Happened::Message(Message::StreamEnd(error)) => delivery.finish(error),
+            Happened::Message(Message::Error { error_type, payload }) if delivery.has_begun() => {
+                delivery.finish(Some(StreamError { error_type, payload }))
+            }
             Happened::Message(Message::Error { error_type, payload }) => Outcome::FunctionError { error_type, payload },
             Happened::Message(Message::TooLarge(size)) => {
-                Outcome::ResponseTooLarge { size, limit: (PAYLOAD_BYTES_MAX + RESPONSE_SLACK_BYTES) as u64 }
+                Outcome::ResponseTooLarge { size, limit: RESPONSE_BYTES_MAX as u64 }
             }
             Happened::Message(Message::InitError { error_type, payload }) => {
-                self.kill().await;
+                self.kill(Reason::Failure).await;
                 Outcome::FunctionError { error_type, payload }
             }
-            Happened::Message(Message::Ready | Message::Log(_)) => {
-                let exit = self.kill().await;
-                Outcome::Exited(exit)
-            }
+            Happened::Message(
+                Message::Ready | Message::Log(_) | Message::StreamBegin { .. } | Message::StreamBody(_),
+            ) => Outcome::Exited(self.kill(Reason::Failure).await),
             Happened::TimedOut => {
-                self.kill().await;
+                self.kill(Reason::Timeout).await;
                 Outcome::Timeout
             }
             Happened::Ended(end) => {
-                self.kill().await;
-                match exit(end) {
-                    Exit::OutOfMemory => {
-                        self.inner.gauge.reached(u64::from(self.spec.memory_mib) << 20);
-                        Outcome::OutOfMemory
-                    }
-                    exit => Outcome::Exited(exit),
+                self.kill(Reason::Failure).await;
+                self.exited(end)
+            }
+            Happened::Extension(failure) => {
+                self.kill(Reason::Failure).await;
+                match failure {
+                    Failure::Crash(End::OutOfMemory) => self.exited(End::OutOfMemory),
+                    failure => Outcome::FunctionError {
+                        error_type: failure.error_type().to_owned(),
+                        payload: failure.document(Some(request_id)),
+                    },
                 }
             }
             Happened::Broken(reason) => {
                 tracing::debug!(reason, "an environment broke");
-                let exit = self.kill().await;
-                Outcome::Exited(exit)
+                Outcome::Exited(self.kill(Reason::Failure).await)
             }
         }
+    }
+
+    fn exited(&mut self, end: End) -> Outcome {
+        match exit(end) {
+            Exit::OutOfMemory => {
+                self.inner.gauge.reached(u64::from(self.spec.memory_mib) << 20);
+                Outcome::OutOfMemory
+            }
+            exit => Outcome::Exited(exit),
+        }
+    }
+
+    /// Tells how an invocation ended; an environment that lives reports when its extensions are done too.
+    fn tell_end(&mut self, end: InvocationEnd, happened: &Happened) -> Option<InvocationEnd> {
+        self.telemetry.tell(What::runtime_done(&end));
+        let answered = matches!(
+            happened,
+            Happened::Message(
+                Message::Response(_) | Message::Error { .. } | Message::StreamEnd(_) | Message::TooLarge(_)
+            )
+        );
+        if answered {
+            return Some(end);
+        }
+        self.tell_report(&end, end.duration);
+        None
+    }
+
+    fn tell_report(&self, end: &InvocationEnd, total: Duration) {
+        self.telemetry.tell(What::end(end));
+        self.telemetry.tell(What::report(&self.spec, end, total));
     }
 }
 
@@ -394,17 +332,34 @@ impl Environment for ProcessEnvironment {
     }
 
     fn origin(&self) -> Origin {
-        Origin::Fresh
+        self.origin
     }
 
     fn is_settled(&self) -> bool {
-        true
+        self.unsettled.is_none()
     }
 
-    async fn settle(&mut self) {}
+    async fn settle(&mut self) {
+        let Some(Unsettled { begun, .. }) = &self.unsettled else { return };
+        let begun = *begun;
+        let rest = self.spec.timeout.saturating_sub(self.env.monotonic().since(begun));
+        let happened = self.inner.settle(self.api.exchange.as_deref(), rest).await;
+        let total = self.env.monotonic().since(begun);
+        if let Some(Unsettled { end: Some(end), .. }) = self.unsettled.take() {
+            self.tell_report(&end, total);
+        }
+        match happened {
+            None => {
+                self.inner.output.drain_within(DRAIN_WAIT).await;
+                self.quiet.rest();
+            }
+            Some(Happened::TimedOut) => drop(self.kill(Reason::Timeout).await),
+            Some(_) => drop(self.kill(Reason::Failure).await),
+        }
+    }
 
     fn is_alive(&self) -> bool {
-        self.alive && self.inner.ended.borrow().is_none()
+        self.alive && self.inner.ended.borrow().is_none() && self.inner.extensions.failure().is_none()
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -412,6 +367,7 @@ impl Environment for ProcessEnvironment {
     }
 
     async fn invoke(&mut self, invocation: Invocation) -> Completion {
+        self.settle().await;
         if !std::mem::take(&mut self.alive) {
             let reason = "it was not alive when the invocation came".to_owned();
             return Completion {
@@ -420,31 +376,62 @@ impl Environment for ProcessEnvironment {
                 log_tail: Bytes::new(),
             };
         }
-        self.freezer.thaw();
+        self.quiet.wake();
         let request_id: Arc<str> = Arc::from(invocation.request_id);
         self.inner.output.begin(Arc::clone(&request_id));
-        let cpu = self.inner.gauge.cpu();
         let begun = self.env.monotonic();
+        let started = self.env.now();
         let event = Event {
-            request_id,
+            request_id: Arc::clone(&request_id),
             payload: invocation.payload,
-            deadline: self.env.now() + self.spec.timeout,
+            deadline: started + self.spec.timeout,
             invoked_function_arn: invocation.invoked_function_arn,
             trace_id: invocation.trace_id,
             client_context: invocation.client_context,
             cognito_identity: invocation.cognito_identity,
         };
-        let happened = self.exchange(event).await;
+        let listening = self.telemetry.is_listening();
+        if listening {
+            self.telemetry.tell(What::start(&self.spec, &event));
+        }
+        let trace_id = if listening { event.trace_id.clone() } else { None };
+        let mut delivery = Delivery::new(invocation.response);
+        let limit = self.spec.timeout;
+        let happened = match self.inner.hand_over(&mut self.writer, event, limit).await {
+            Some(happened) => happened,
+            None => self.inner.wait(limit, &mut delivery).await,
+        };
         let duration = self.env.monotonic().since(begun);
         // Set before the outcome is drawn: drawing it may take the life again.
         self.alive = true;
-        let outcome = self.conclude(happened).await;
-        let cpu = self.inner.gauge.cpu().saturating_sub(cpu);
-        let figures = self.figures(duration, cpu);
+        let end = listening.then(|| {
+            let (status, error_type) = status(&happened);
+            InvocationEnd {
+                request_id: Arc::clone(&request_id),
+                status,
+                error_type,
+                trace_id,
+                begun: started,
+                duration,
+                init_duration: self.first.then_some(self.init_duration),
+                produced_bytes: produced(&happened, &delivery),
+                memory_bytes_max: self.inner.gauge.memory_peak(),
+            }
+        });
+        let end = end.and_then(|end| self.tell_end(end, &happened));
+        let outcome = self.conclude(happened, delivery, &request_id).await;
+        let cpu = self.inner.gauge.cpu();
+        // What was used since the last answer counts too, or it would belong to nobody.
+        let used = cpu.saturating_sub(std::mem::replace(&mut self.cpu_seen, cpu));
+        let figures = self.figures(duration, used);
         self.first = false;
         if self.alive {
             self.inner.output.drain_within(DRAIN_WAIT).await;
-            self.freeze_when_quiet();
+            if self.inner.extensions.any() {
+                self.unsettled = Some(Unsettled { begun, end });
+            } else {
+                self.quiet.rest();
+            }
         }
         let log_tail = self.inner.output.take_tail();
         Completion { outcome, figures, log_tail }
@@ -452,20 +439,67 @@ impl Environment for ProcessEnvironment {
 
     fn ended(&self) -> impl Future<Output = Exit> + Send + 'static {
         let mut ended = self.inner.ended.clone();
-        async move { exit(end_of(&mut ended).await) }
+        let extensions = Arc::clone(&self.inner.extensions);
+        async move {
+            tokio::select! {
+                end = end_of(&mut ended) => exit(end),
+                failure = extensions.failed() => match failure {
+                    Failure::Program(end) | Failure::Crash(end) => exit(end),
+                    Failure::Launch { .. } | Failure::Reported { .. } => Exit::Status(1),
+                },
+            }
+        }
     }
 
     async fn stop(mut self) {
-        self.kill().await;
+        self.kill(Reason::Spindown).await;
     }
 }
 
-fn exit(end: End) -> Exit {
+pub(super) fn exit(end: End) -> Exit {
     match end {
         End::Status(status) => Exit::Status(status),
         End::Signal(signal) => Exit::Signal(signal),
         End::OutOfMemory => Exit::OutOfMemory,
         End::Never => Exit::Signal(libc::SIGKILL),
+    }
+}
+
+/// AWS's words for how an initialisation ended.
+fn init_end(happened: &Happened) -> InitEnd<'_> {
+    let (status, error_type) = match happened {
+        Happened::Message(Message::Ready) => ("success", None),
+        Happened::Message(Message::InitError { error_type, .. } | Message::Error { error_type, .. }) => {
+            ("error", Some(error_type.as_str()))
+        }
+        Happened::TimedOut => ("timeout", None),
+        Happened::Extension(failure) => ("failure", Some(failure.error_type())),
+        Happened::Message(_) | Happened::Ended(_) | Happened::Broken(_) => ("failure", Some("Runtime.ExitError")),
+    };
+    InitEnd { status, error_type }
+}
+
+/// AWS's words for how an invocation ended.
+fn status(happened: &Happened) -> (&'static str, Option<String>) {
+    match happened {
+        Happened::Message(Message::Response(_) | Message::StreamEnd(None)) => ("success", None),
+        Happened::Message(Message::Error { error_type, .. }) => ("error", Some(error_type.clone())),
+        Happened::Message(Message::StreamEnd(Some(error))) => ("error", Some(error.error_type.clone())),
+        Happened::Message(Message::TooLarge(_)) => ("error", Some("Function.ResponseSizeTooLarge".to_owned())),
+        Happened::TimedOut => ("timeout", None),
+        Happened::Extension(failure) => ("failure", Some(failure.error_type().to_owned())),
+        Happened::Message(_) | Happened::Ended(_) | Happened::Broken(_) => {
+            ("failure", Some("Runtime.ExitError".to_owned()))
+        }
+    }
+}
+
+/// How long the response was.
+fn produced(happened: &Happened, delivery: &Delivery) -> u64 {
+    match happened {
+        Happened::Message(Message::Response(payload) | Message::Error { payload, .. }) => payload.len() as u64,
+        Happened::Message(Message::TooLarge(size)) => *size,
+        _ => delivery.bytes(),
     }
 }
 

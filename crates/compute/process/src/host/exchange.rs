@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base_types::Timestamp;
 use bytes::Bytes;
+use compute_api::StreamError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
@@ -38,6 +39,13 @@ pub(crate) enum Message {
         payload: Bytes,
     },
     Log(Bytes),
+    /// A streamed response begins.
+    StreamBegin {
+        content_type: Option<String>,
+    },
+    StreamBody(Bytes),
+    /// The streamed response is complete, or broke off.
+    StreamEnd(Option<StreamError>),
 }
 
 /// Why a request of a runtime is refused.
@@ -76,6 +84,8 @@ impl Phase {
 pub(crate) struct Exchange {
     state: Mutex<State>,
     offered: Notify,
+    /// The runtime has asked for its next event.
+    asked: Notify,
     messages: mpsc::Sender<Message>,
 }
 
@@ -89,7 +99,7 @@ impl Exchange {
     pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<Message>) {
         let (messages, receiver) = mpsc::channel(8);
         let state = Mutex::new(State { phase: Phase::Started, pending: None });
-        (Arc::new(Self { state, offered: Notify::new(), messages }), receiver)
+        (Arc::new(Self { state, offered: Notify::new(), asked: Notify::new(), messages }), receiver)
     }
 
     /// Puts an event before the runtime's next question.
@@ -102,6 +112,19 @@ impl Exchange {
     pub(crate) fn is_quiet(&self) -> bool {
         let state = self.state.lock();
         state.phase == Phase::Ready && state.pending.is_none()
+    }
+
+    /// Resolves when the runtime waits for an event.
+    pub(crate) async fn quiet(&self) {
+        loop {
+            let asked = self.asked.notified();
+            tokio::pin!(asked);
+            asked.as_mut().enable();
+            if self.is_quiet() {
+                return;
+            }
+            asked.await;
+        }
     }
 
     /// `GET /runtime/invocation/next`.
@@ -120,6 +143,7 @@ impl Exchange {
         if first {
             self.tell(Message::Ready).await;
         }
+        self.asked.notify_waiters();
         loop {
             let offered = self.offered.notified();
             tokio::pin!(offered);
@@ -187,7 +211,8 @@ impl Exchange {
         Ok(())
     }
 
-    async fn tell(&self, message: Message) {
+    /// Hands a part of an answer over, waiting until it is wanted.
+    pub(crate) async fn tell(&self, message: Message) {
         // An environment that ends drops its receiver: nobody wants to know any more.
         drop(self.messages.send(message).await);
     }

@@ -1,4 +1,4 @@
-//! From a function's two pipes to lines in its sink. Guarantees: nothing is read ahead of the sink, so a function that
+//! From the pipes of a function and of its extensions to lines in its sink, and to telemetry. Guarantees: nothing is read ahead of the sink, so a function that
 //! floods is held back by its own full pipe; a line is cut at 256 KiB; cancelling a wait loses nothing.
 
 use std::{
@@ -6,6 +6,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -13,6 +14,8 @@ use base_env::Env;
 use bytes::{Bytes, BytesMut};
 use compute_api::{OutputKind, OutputLine, OutputSink};
 use tokio::net::unix::pipe::Receiver;
+
+use super::telemetry::{Hub, Source};
 
 /// Where a line without an end is cut (CloudWatch Logs' greatest event).
 const LINE_BYTES_MAX: usize = 256 * 1024;
@@ -22,36 +25,39 @@ const PIPE_BYTES: usize = 64 * 1024;
 /// What `LogType=Tail` shows.
 const TAIL_BYTES: usize = 4096;
 
-/// Both pipes of one environment and what waits for the sink.
+/// The pipes of one environment and what waits for the sink.
 pub(crate) struct Output {
-    pipes: [Pipe; 2],
+    /// The function's two, then two of each extension.
+    pipes: Vec<Pipe>,
     waiting: VecDeque<OutputLine>,
     sink: OutputSink,
     env: Env,
     request_id: Option<Arc<str>>,
     tail: VecDeque<u8>,
+    telemetry: Arc<Hub>,
 }
 
 struct Pipe {
     receiver: Option<Receiver>,
     kind: OutputKind,
+    source: Source,
     partial: BytesMut,
 }
 
 impl Output {
-    /// Takes the reading ends.
-    pub(crate) fn new(stdout: OwnedFd, stderr: OwnedFd, sink: OutputSink, env: Env) -> io::Result<Self> {
-        let pipe = |fd, kind| -> io::Result<Pipe> {
-            Ok(Pipe { receiver: Some(Receiver::from_owned_fd(fd)?), kind, partial: BytesMut::new() })
-        };
-        Ok(Self {
-            pipes: [pipe(stdout, OutputKind::Stdout)?, pipe(stderr, OutputKind::Stderr)?],
-            waiting: VecDeque::new(),
-            sink,
-            env,
-            request_id: None,
-            tail: VecDeque::new(),
-        })
+    /// Into this sink, from nowhere yet.
+    pub(crate) fn new(sink: OutputSink, env: Env, telemetry: Arc<Hub>) -> Self {
+        let (waiting, tail) = (VecDeque::new(), VecDeque::new());
+        Self { pipes: Vec::new(), waiting, sink, env, request_id: None, tail, telemetry }
+    }
+
+    /// Takes the reading ends of a program.
+    pub(crate) fn add(&mut self, stdout: OwnedFd, stderr: OwnedFd, source: Source) -> io::Result<()> {
+        for (fd, kind) in [(stdout, OutputKind::Stdout), (stderr, OutputKind::Stderr)] {
+            let receiver = Some(Receiver::from_owned_fd(fd)?);
+            self.pipes.push(Pipe { receiver, kind, source, partial: BytesMut::new() });
+        }
+        Ok(())
     }
 
     /// Lines from here on belong to this invocation.
@@ -63,21 +69,28 @@ impl Output {
     pub(crate) async fn pump(&mut self) {
         loop {
             self.deliver().await;
-            let [out, err] = &mut self.pipes;
-            let index = tokio::select! {
-                () = out.readable() => 0,
-                () = err.readable() => 1,
-            };
+            let index = std::future::poll_fn(|cx| self.poll_readable(cx)).await;
             self.read(index, false);
         }
     }
 
-    /// A record of the runtime's logging: one event whatever it holds.
-    pub(crate) fn record(&mut self, text: Bytes) {
-        self.push(OutputKind::Log, text);
+    /// The first pipe that has something, or has ended.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        for (index, pipe) in self.pipes.iter().enumerate() {
+            // An error shows itself at the read that follows.
+            if pipe.receiver.as_ref().is_some_and(|receiver| receiver.poll_read_ready(cx).is_ready()) {
+                return Poll::Ready(index);
+            }
+        }
+        Poll::Pending
     }
 
-    /// Moves what was written before now, and ends unfinished lines.
+    /// A record of the runtime's logging: one event whatever it holds.
+    pub(crate) fn record(&mut self, text: Bytes) {
+        self.push(OutputKind::Log, Source::Function, text);
+    }
+
+    /// Moves what was written before now, and ends the function's unfinished lines.
     pub(crate) async fn drain(&mut self) {
         for index in 0..self.pipes.len() {
             let mut seen = 0;
@@ -89,9 +102,11 @@ impl Output {
                 self.deliver().await;
             }
             let pipe = &mut self.pipes[index];
-            if !pipe.partial.is_empty() {
-                let (kind, text) = (pipe.kind, pipe.partial.split().freeze());
-                self.push(kind, text);
+            // An extension goes on writing: its line is not cut by the end of an invocation.
+            let ends = pipe.source == Source::Function || pipe.receiver.is_none();
+            if ends && !pipe.partial.is_empty() {
+                let (kind, source, text) = (pipe.kind, pipe.source, pipe.partial.split().freeze());
+                self.push(kind, source, text);
             }
         }
         self.deliver().await;
@@ -141,7 +156,7 @@ impl Output {
             Err(_) => pipe.receiver = None,
         }
         let read = pipe.partial.len() - before;
-        let kind = pipe.kind;
+        let (kind, source) = (pipe.kind, pipe.source);
         let mut lines = Vec::new();
         let mut searched = before;
         while let Some(end) = pipe.partial[searched..].iter().position(|byte| *byte == b'\n') {
@@ -152,27 +167,19 @@ impl Output {
             lines.push(pipe.partial.split_to(LINE_BYTES_MAX).freeze());
         }
         for line in lines {
-            self.push(kind, line);
+            self.push(kind, source, line);
         }
         read
     }
 
-    fn push(&mut self, kind: OutputKind, text: Bytes) {
+    fn push(&mut self, kind: OutputKind, source: Source, text: Bytes) {
+        let at = self.env.now();
+        self.telemetry.line(source, at, &text);
         let kept = &text[text.len().saturating_sub(TAIL_BYTES)..];
         let excess = (self.tail.len() + kept.len()).saturating_sub(TAIL_BYTES);
         self.tail.drain(..excess.min(self.tail.len()));
         self.tail.extend(kept);
-        self.waiting.push_back(OutputLine { at: self.env.now(), kind, request_id: self.request_id.clone(), text });
-    }
-}
-
-impl Pipe {
-    async fn readable(&self) {
-        match &self.receiver {
-            // An error shows itself at the read that follows.
-            Some(receiver) => drop(receiver.readable().await),
-            None => std::future::pending().await,
-        }
+        self.waiting.push_back(OutputLine { at, kind, request_id: self.request_id.clone(), text });
     }
 }
 
@@ -187,7 +194,8 @@ mod tests {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let (error_reader, mut error_writer) = std::io::pipe().unwrap();
         let (sink, mut lines) = compute_api::output::channel(1 << 20);
-        let mut output = Output::new(reader.into(), error_reader.into(), sink, Env::real()).unwrap();
+        let mut output = Output::new(sink, Env::real(), Hub::unheard());
+        output.add(reader.into(), error_reader.into(), Source::Function).unwrap();
         output.begin(Arc::from("r1"));
         writer.write_all(b"multi\nline\nanother\rline\nrest").unwrap();
         error_writer.write_all(b"bad\n").unwrap();

@@ -103,6 +103,10 @@ impl Bench {
         }
     }
 
+    pub(crate) async fn host_start(&self, spec: EnvironmentSpec) -> Result<ProcessEnvironment, StartError> {
+        self.host.start(Arc::new(spec)).await
+    }
+
     pub(crate) async fn init_failure(&self, spec: EnvironmentSpec) -> InitFailure {
         match self.host.start(Arc::new(spec)).await {
             Ok(_) => panic!("the function initialised"),

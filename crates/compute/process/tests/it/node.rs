@@ -134,9 +134,9 @@ fn a_failed_initialisation_says_what_aws_says() {
             ("index.handler", "throw new Error('at init');", "Error", "at init"),
             (
                 "index.handler",
-                "exports.handler = awslambda.streamifyResponse(async () => {});",
-                "Runtime.InvalidStreamingOperation",
-                "Response streaming is not supported by this platform yet.",
+                "exports.handler = () => {};\nexports.handler[Symbol.for('aws.lambda.runtime.handler.streaming')] = 'request';",
+                "Runtime.MalformedStreamingHandler",
+                "Only response streaming is supported.",
             ),
         ] {
             let (mut spec, _lines) = bench().function(RUNTIME, "index.js", code);
