@@ -12,6 +12,7 @@
 //! | [`quotas`](Quotas) | named limits with their defaults and what an operator raised them to |
 //! | [`blob_sweep`](BlobSweep) | gives back the disk of blobs that nothing refers to |
 //! | [`audit`](Audit) | who changed what, in the same commit as the change |
+//! | [`lineage`](Lineage) | how often a chain of consequences has come by each resource, for the recursion guards |
 //! | [`reconcile`](Reconciler) | background work: no input, looks at the store, does what is due, is idempotent |
 //!
 //! Invariants: nothing here knows a single service; nothing here opens a transaction except the dispatcher and the
@@ -24,6 +25,7 @@ mod blob_sweep;
 mod context;
 mod dispatch;
 mod idempotency;
+mod lineage;
 mod page_tokens;
 mod quotas;
 mod reconcile;
@@ -35,6 +37,7 @@ pub use blob_sweep::BlobSweep;
 pub use context::{Cx, HOPS_MAX, Principal, Source};
 pub use dispatch::Dispatcher;
 pub use idempotency::{Idempotency, IdempotencySweep, Replay};
+pub use lineage::{Lineage, Passed};
 pub use page_tokens::{InvalidPageToken, PageTokens};
 pub use quotas::{Quota, Quotas};
 pub use reconcile::{Reconciler, keep_reconciling};

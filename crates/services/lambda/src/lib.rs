@@ -148,7 +148,8 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     /// The service over its parts. Call it inside the runtime: the scheduler starts a task.
     pub fn new(parts: Parts<H, L>) -> Self {
         let concurrency = parts.scheduler.account_concurrency;
-        let Parts { store, env, host, scheduler, code, tokens, credentials, logs, meter, destinations, settings } = parts;
+        let Parts { store, env, host, scheduler, code, tokens, credentials, logs, meter, destinations, settings } =
+            parts;
         destinations.register(Arc::new(FunctionTarget { env: env.clone() }));
         let packages = Packages::new(store.clone(), code, settings.packages);
         let ground = Arc::new(Ground {
@@ -165,7 +166,11 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
         let runner = Arc::new(Runner {
             env: env.clone(),
             routes: Routes::new(ground, store.clone()),
-            scheduler: Scheduler::new(Logged { host, env: env.clone(), lineages: lineages.clone() }, env.clone(), scheduler),
+            scheduler: Scheduler::new(
+                Logged { host, env: env.clone(), lineages: lineages.clone() },
+                env.clone(),
+                scheduler,
+            ),
             meter,
             runtime: tokio::runtime::Handle::current(),
         });

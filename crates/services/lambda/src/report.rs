@@ -1,14 +1,31 @@
 //! AWS's words about an invocation: the platform's log lines and the error documents.
 //!
-//! Pure. The figures come measured from the host; here they only get their texts. Source: log lines recorded from AWS
-//! and the Lambda developer guide ("Lambda execution environment lifecycle", "Troubleshoot invocation issues").
+//! - here: what a caller is answered, and which lines are said about an invocation;
+//! - [`text`]: the lines of the text format (`START`, `END`, `REPORT`, `INIT_START`, `INIT_REPORT`, …);
+//! - [`system`]: the same as JSON records, filtered by `SystemLogLevel`.
+//!
+//! Pure. The figures come measured from the host; here they only get their texts. Sources: log lines recorded from AWS
+//! and the Lambda developer guide ("Lambda execution environment lifecycle", "Troubleshoot invocation issues", "System log
+//! level event mapping", "Monitoring for Lambda SnapStart").
+
+mod json;
+pub mod system;
+pub mod text;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use base_types::Timestamp;
 use bytes::Bytes;
-use compute_api::{Completion, Exit, Figures, InitFailure, InitOutcome, Outcome};
-use serde_json::{Value, json};
+use compute_api::{
+    Completion, Exit, Figures, InitFailure, InitOutcome, InitializationType, IsolationLevel, Origin, Outcome,
+};
+use serde_json::json;
+
+pub use json::json_problem;
+pub use system::SystemLog;
 
 /// The tail of the log that `LogType=Tail` answers, in bytes.
 pub const TAIL_BYTES_MAX: usize = 4096;
@@ -22,136 +39,287 @@ pub struct Answer {
     pub function_error: Option<&'static str>,
 }
 
-/// The lines around one invocation, and what its caller learns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// Lines of the platform after the function's own, in order: an error's explanation, `END`, `REPORT`.
-    pub lines: Vec<String>,
-    /// What the caller learns.
-    pub answer: Answer,
+/// What the lines about an invocation say beside its figures.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The request.
+    pub request_id: &'a str,
+    /// `$LATEST` or a number.
+    pub version: &'a str,
+    /// The configured memory.
+    pub memory_mib: u32,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// The walls around its environment.
+    pub isolation: IsolationLevel,
+    /// What its environment was made from.
+    pub origin: Origin,
 }
 
-/// `START RequestId: … Version: …`.
-#[must_use]
-pub fn start_line(request_id: &str, version: &str) -> String {
-    format!("START RequestId: {request_id} Version: {version}\n")
+/// In which phase an initialisation failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The first attempt, or the only one of an environment that nobody waits for.
+    Init,
+    /// The second attempt, made within the invocation and on its time.
+    Invoke,
+    /// The restoring of a snapshot.
+    Restore,
 }
 
-/// `INIT_START Runtime Version: python:3.13`, a tab, `Runtime Version ARN: …`.
-#[must_use]
-pub fn init_start_line(runtime: &str, runtime_version_arn: &str) -> String {
-    format!("INIT_START Runtime Version: {}\tRuntime Version ARN: {runtime_version_arn}\n", runtime_version(runtime))
-}
-
-/// `python3.13` → `python:3.13`, `nodejs20.x` → `nodejs:20`, as AWS calls runtime versions.
-fn runtime_version(runtime: &str) -> String {
-    let split = runtime.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(runtime.len());
-    let (language, version) = runtime.split_at(split);
-    format!("{language}:{}", version.trim_start_matches('.').trim_end_matches(".x"))
-}
-
-/// What is said about an invocation that ran.
-#[must_use]
-pub fn of_completion(
-    completion: &Completion,
-    request_id: &str,
-    memory_mib: u32,
-    timeout: Duration,
-    now: Timestamp,
-) -> Report {
-    let failure = match &completion.outcome {
-        Outcome::Success { payload } => {
-            return report(request_id, &completion.figures, memory_mib, Vec::new(), "", succeeded(payload.clone()));
+impl Phase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Invoke => "invoke",
+            Self::Restore => "restore",
         }
-        Outcome::Streamed { error, .. } => {
-            let answer = match error {
-                Some(error) => Answer { payload: error.payload.clone(), function_error: Some("Unhandled") },
-                None => succeeded(bytes::Bytes::new()),
-            };
-            return report(request_id, &completion.figures, memory_mib, Vec::new(), "", answer);
+    }
+}
+
+/// How an invocation or a phase ended, as records have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// `success`, `error` or `timeout`.
+    pub(crate) word: &'static str,
+    /// The error's type, where there is one.
+    pub(crate) error_type: Option<String>,
+    /// Whether the text format's `REPORT` tells it: only failures of the sandbox are.
+    pub(crate) of_sandbox: bool,
+}
+
+impl Status {
+    const SUCCESS: Self = Self { word: "success", error_type: None, of_sandbox: false };
+
+    fn error(error_type: &str, of_sandbox: bool) -> Self {
+        Self { word: "error", error_type: Some(error_type.to_owned()), of_sandbox }
+    }
+
+    fn timeout() -> Self {
+        Self { word: "timeout", error_type: None, of_sandbox: true }
+    }
+
+    /// Whether nothing went wrong.
+    pub(crate) fn is_success(&self) -> bool {
+        self.word == "success"
+    }
+}
+
+/// What the caller of an invocation that ran is answered.
+#[must_use]
+pub fn answer(completion: &Completion, request_id: &str, timeout: Duration) -> Answer {
+    let failure = match &completion.outcome {
+        Outcome::Success { payload } => return Answer { payload: payload.clone(), function_error: None },
+        Outcome::Streamed { error: None, .. } => return Answer { payload: Bytes::new(), function_error: None },
+        Outcome::Streamed { error: Some(error), .. } => {
+            return unhandled(
+                &error.error_type,
+                &error.payload,
+                "The runtime broke the response off without a document",
+            );
         }
         Outcome::FunctionError { payload, error_type } => {
-            let payload = if payload.is_empty() {
-                document(error_type, "The runtime reported an error without a document")
-            } else {
-                payload.clone()
-            };
-            let answer = Answer { payload, function_error: Some("Unhandled") };
-            return report(request_id, &completion.figures, memory_mib, Vec::new(), "", answer);
+            return unhandled(error_type, payload, "The runtime reported an error without a document");
         }
-        Outcome::Timeout => timed_out(request_id, timeout, now),
+        Outcome::Timeout => timed_out(request_id, timeout),
         Outcome::Exited(exit) => exited(request_id, *exit),
         Outcome::OutOfMemory => exited(request_id, Exit::OutOfMemory),
         Outcome::ResponseTooLarge { limit, .. } => Failure {
             error_type: "Function.ResponseSizeTooLarge",
             message: format!("Response payload size exceeded maximum allowed payload size ({limit} bytes)."),
-            lines: vec![],
         },
-        Outcome::Lost { reason } => Failure {
-            error_type: "Runtime.EnvironmentLost",
-            message: format!("RequestId: {request_id} Error: the execution environment was lost: {reason}"),
-            lines: vec![format!("RequestId: {request_id} Error: the execution environment was lost: {reason}\n")],
-        },
+        Outcome::Lost { reason } => lost(request_id, reason),
     };
-    // The response of a function that answered too much is no failure of the sandbox: AWS's REPORT has no status then.
-    let status = match completion.outcome {
-        Outcome::Timeout => "Status: timeout".to_owned(),
-        Outcome::ResponseTooLarge { .. } => String::new(),
-        _ => format!("Status: error\tError Type: {}", failure.error_type),
-    };
-    let answer = failed(failure.error_type, &failure.message);
-    report(request_id, &completion.figures, memory_mib, failure.lines, &status, answer)
+    failure.answer()
 }
 
-/// What is said about an invocation whose environment could not be initialised.
+/// What is said after an invocation that ran, in order: an error's explanation, `END`, `REPORT`.
 #[must_use]
-pub fn of_init_failure(failure: &InitFailure, request_id: &str, memory_mib: u32, init_timeout: Duration) -> Report {
-    let millis = to_millis(failure.figures.init_duration.unwrap_or_default());
-    let (answer, error_type, mut lines) = match &failure.outcome {
-        InitOutcome::Error { error_type, payload } => {
-            let payload = if payload.is_empty() {
-                document(error_type, "The runtime reported an initialisation error without a document")
-            } else {
-                payload.clone()
-            };
-            (Answer { payload, function_error: Some("Unhandled") }, error_type.as_str(), Vec::new())
-        }
-        InitOutcome::Timeout => {
-            let message =
-                format!("RequestId: {request_id} Error: Task timed out after {} seconds", seconds(init_timeout));
-            (failed("Sandbox.Timedout", &message), "Sandbox.Timedout", Vec::new())
-        }
-        InitOutcome::Exited(exit) => {
+pub fn of_completion(completion: &Completion, subject: &Subject<'_>, log: SystemLog, now: Timestamp) -> Vec<String> {
+    let request_id = subject.request_id;
+    let (status, explanation) = match &completion.outcome {
+        Outcome::Success { .. } | Outcome::Streamed { error: None, .. } => (Status::SUCCESS, None),
+        Outcome::Streamed { error: Some(error), .. } => (Status::error(&error.error_type, false), None),
+        Outcome::FunctionError { error_type, .. } => (Status::error(error_type, false), None),
+        // The response of a function that answered too much is no failure of the sandbox: AWS's REPORT has no status then.
+        Outcome::ResponseTooLarge { .. } => (Status::error("Function.ResponseSizeTooLarge", false), None),
+        Outcome::Timeout => (Status::timeout(), Some(text::timed_out(request_id, subject.timeout, now))),
+        Outcome::Exited(exit) => {
             let failure = exited(request_id, *exit);
-            (failed(failure.error_type, &failure.message), failure.error_type, failure.lines)
+            (Status::error(failure.error_type, true), Some(failure.line()))
         }
-        InitOutcome::InvalidEntrypoint { reason } => {
-            let message = format!("RequestId: {request_id} Error: {reason}");
-            let lines = vec![format!("{message}\nRuntime.InvalidEntrypoint\n")];
-            (failed("Runtime.InvalidEntrypoint", &message), "Runtime.InvalidEntrypoint", lines)
+        Outcome::OutOfMemory => {
+            let failure = exited(request_id, Exit::OutOfMemory);
+            (Status::error(failure.error_type, true), Some(failure.line()))
+        }
+        Outcome::Lost { reason } => {
+            let failure = lost(request_id, reason);
+            (Status::error(failure.error_type, true), Some(format!("{}\n", failure.message)))
         }
     };
-    let status = if failure.outcome == InitOutcome::Timeout {
-        "Status: timeout".to_owned()
-    } else {
-        format!("Status: error\tError Type: {error_type}")
-    };
-    lines.push(format!("INIT_REPORT Init Duration: {millis} ms\tPhase: init\t{status}\n"));
-    report(request_id, &failure.figures, memory_mib, lines, &status, answer)
+    closing(subject, &completion.figures, &status, explanation, log, now)
 }
 
+/// What the caller of an invocation whose environment could not be initialised is answered. `limit` is the time that
+/// the initialisation had.
+#[must_use]
+pub fn init_answer(failure: &InitFailure, request_id: &str, limit: Duration) -> Answer {
+    match &failure.outcome {
+        InitOutcome::Error { error_type, payload } => {
+            unhandled(error_type, payload, "The runtime reported an initialisation error without a document")
+        }
+        InitOutcome::Timeout => timed_out(request_id, limit).answer(),
+        InitOutcome::Exited(exit) => exited(request_id, *exit).answer(),
+        InitOutcome::InvalidEntrypoint { reason } => invalid_entrypoint(request_id, reason).answer(),
+    }
+}
+
+/// What is said of an invocation whose environment could not be initialised, `START` first.
+#[must_use]
+pub fn of_init_failure(
+    failure: &InitFailure,
+    subject: &Subject<'_>,
+    limit: Duration,
+    log: SystemLog,
+    now: Timestamp,
+) -> Vec<String> {
+    let request_id = subject.request_id;
+    let explanation = match &failure.outcome {
+        InitOutcome::Error { .. } => None,
+        InitOutcome::Timeout => Some(text::timed_out(request_id, limit, now)),
+        InitOutcome::Exited(exit) => Some(exited(request_id, *exit).line()),
+        InitOutcome::InvalidEntrypoint { reason } => Some(invalid_entrypoint(request_id, reason).line()),
+    };
+    let mut lines: Vec<String> = start(request_id, subject.version, log, now).into_iter().collect();
+    lines.extend(closing(subject, &failure.figures, &init_status(failure), explanation, log, now));
+    lines
+}
+
+/// `START`, if it is said.
+#[must_use]
+pub fn start(request_id: &str, version: &str, log: SystemLog, now: Timestamp) -> Option<String> {
+    match log {
+        SystemLog::Text => Some(text::start(request_id, version)),
+        SystemLog::Json(least) => system::start(request_id, version, least, now),
+    }
+}
+
+/// `INIT_START` or `RESTORE_START`, if it is said.
+#[must_use]
+pub fn init_start(
+    initialization: InitializationType,
+    runtime: &str,
+    runtime_version_arn: &str,
+    log: SystemLog,
+    now: Timestamp,
+) -> Option<String> {
+    let version = runtime_version(runtime);
+    match log {
+        SystemLog::Text => Some(text::init_start(initialization, &version, runtime_version_arn)),
+        SystemLog::Json(least) => system::init_start(initialization, &version, runtime_version_arn, least, now),
+    }
+}
+
+/// The report of an initialisation that failed.
+#[must_use]
+pub fn init_failed(
+    failure: &InitFailure,
+    phase: Phase,
+    initialization: InitializationType,
+    log: SystemLog,
+    now: Timestamp,
+) -> Option<String> {
+    let took = failure.figures.restore_duration.or(failure.figures.init_duration).unwrap_or_default();
+    let status = init_status(failure);
+    match log {
+        SystemLog::Text => Some(text::init_report(phase, took, &status)),
+        SystemLog::Json(least) => system::init_report(phase, initialization, took, &status, least, now),
+    }
+}
+
+/// The report of an initialisation or a restoring that succeeded: in the text format only the latter has one.
+#[must_use]
+pub fn init_succeeded(
+    initialization: InitializationType,
+    took: Duration,
+    log: SystemLog,
+    now: Timestamp,
+) -> Option<String> {
+    let phase = if initialization == InitializationType::SnapStart { Phase::Restore } else { Phase::Init };
+    match log {
+        SystemLog::Text => (phase == Phase::Restore).then(|| text::restore_report(took)),
+        SystemLog::Json(least) => system::init_report(phase, initialization, took, &Status::SUCCESS, least, now),
+    }
+}
+
+/// The log's end as `LogType=Tail` answers it (before base64): what the platform said first, what the function wrote,
+/// what the platform said after.
+#[must_use]
+pub fn tail(before: Option<&str>, output: &[u8], after: &[String]) -> Bytes {
+    let size = before.map_or(0, str::len) + output.len() + after.iter().map(String::len).sum::<usize>() + 1;
+    let mut text = Vec::with_capacity(size);
+    text.extend_from_slice(before.unwrap_or_default().as_bytes());
+    text.extend_from_slice(output);
+    if !output.is_empty() && !output.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+    for line in after {
+        text.extend_from_slice(line.as_bytes());
+    }
+    let surplus = text.len().saturating_sub(TAIL_BYTES_MAX);
+    Bytes::from(text).split_off(surplus)
+}
+
+fn closing(
+    subject: &Subject<'_>,
+    figures: &Figures,
+    status: &Status,
+    explanation: Option<String>,
+    log: SystemLog,
+    now: Timestamp,
+) -> Vec<String> {
+    match log {
+        SystemLog::Text => {
+            let mut lines = Vec::with_capacity(3);
+            lines.extend(explanation);
+            lines.push(text::end(subject.request_id));
+            lines.push(text::report(subject, figures, status));
+            lines
+        }
+        SystemLog::Json(least) => system::closing(subject, figures, status, least, now),
+    }
+}
+
+fn init_status(failure: &InitFailure) -> Status {
+    match &failure.outcome {
+        InitOutcome::Error { error_type, .. } => Status::error(error_type, true),
+        InitOutcome::Timeout => Status::timeout(),
+        InitOutcome::Exited(_) => Status::error("Runtime.ExitError", true),
+        InitOutcome::InvalidEntrypoint { .. } => Status::error("Runtime.InvalidEntrypoint", true),
+    }
+}
+
+/// A failure that the platform words.
 struct Failure {
     error_type: &'static str,
     message: String,
-    lines: Vec<String>,
 }
 
-fn timed_out(request_id: &str, timeout: Duration, now: Timestamp) -> Failure {
-    let seconds = seconds(timeout);
+impl Failure {
+    fn answer(self) -> Answer {
+        Answer { payload: document(self.error_type, &self.message), function_error: Some("Unhandled") }
+    }
+
+    /// As the log has it.
+    fn line(&self) -> String {
+        format!("{}\n{}\n", self.message, self.error_type)
+    }
+}
+
+fn timed_out(request_id: &str, timeout: Duration) -> Failure {
     Failure {
         error_type: "Sandbox.Timedout",
-        message: format!("RequestId: {request_id} Error: Task timed out after {seconds} seconds"),
-        lines: vec![format!("{} {request_id} Task timed out after {seconds} seconds\n\n", with_millis(now))],
+        message: format!("RequestId: {request_id} Error: Task timed out after {} seconds", text::seconds(timeout)),
     }
 }
 
@@ -161,242 +329,33 @@ fn exited(request_id: &str, exit: Exit) -> Failure {
         Exit::Status(0) => "Runtime exited without providing a reason".to_owned(),
         other => format!("Runtime exited with error: {other}"),
     };
+    Failure { error_type: "Runtime.ExitError", message: format!("RequestId: {request_id} Error: {reason}") }
+}
+
+fn lost(request_id: &str, reason: &str) -> Failure {
     Failure {
-        error_type: "Runtime.ExitError",
-        message: format!("RequestId: {request_id} Error: {reason}"),
-        lines: vec![format!("RequestId: {request_id} Error: {reason}\nRuntime.ExitError\n")],
+        error_type: "Runtime.EnvironmentLost",
+        message: format!("RequestId: {request_id} Error: the execution environment was lost: {reason}"),
     }
 }
 
-fn succeeded(payload: Bytes) -> Answer {
-    Answer { payload, function_error: None }
+fn invalid_entrypoint(request_id: &str, reason: &str) -> Failure {
+    Failure { error_type: "Runtime.InvalidEntrypoint", message: format!("RequestId: {request_id} Error: {reason}") }
 }
 
-fn failed(error_type: &str, message: &str) -> Answer {
-    Answer { payload: document(error_type, message), function_error: Some("Unhandled") }
+/// The runtime's own document, or one that says that it had none.
+fn unhandled(error_type: &str, payload: &Bytes, without: &str) -> Answer {
+    let payload = if payload.is_empty() { document(error_type, without) } else { payload.clone() };
+    Answer { payload, function_error: Some("Unhandled") }
 }
 
 fn document(error_type: &str, message: &str) -> Bytes {
     Bytes::from(json!({ "errorType": error_type, "errorMessage": message }).to_string())
 }
 
-fn report(
-    request_id: &str,
-    figures: &Figures,
-    memory_mib: u32,
-    mut lines: Vec<String>,
-    status: &str,
-    answer: Answer,
-) -> Report {
-    let mut text = format!(
-        "REPORT RequestId: {request_id}\tDuration: {} ms\tBilled Duration: {} ms\tMemory Size: {memory_mib} MB\tMax Memory \
-         Used: {} MB\t",
-        to_millis(figures.duration),
-        figures.billed_millis(),
-        figures.memory_bytes_max.div_ceil(1 << 20),
-    );
-    if let Some(init) = figures.init_duration {
-        text.push_str(&format!("Init Duration: {} ms\t", to_millis(init)));
-    }
-    text.push_str(status);
-    text.push('\n');
-    lines.push(format!("END RequestId: {request_id}\n"));
-    lines.push(text);
-    Report { lines, answer }
-}
-
-/// `12.34`: milliseconds with two decimals.
-fn to_millis(duration: Duration) -> String {
-    format!("{:.2}", duration.as_secs_f64() * 1000.0)
-}
-
-/// `3.00`: seconds with two decimals.
-fn seconds(duration: Duration) -> String {
-    format!("{:.2}", duration.as_secs_f64())
-}
-
-/// `2026-11-23T12:00:00.000Z`: always with milliseconds.
-fn with_millis(at: Timestamp) -> String {
-    at.to_iso8601_offset().replace("+0000", "Z")
-}
-
-/// The last [`TAIL_BYTES_MAX`] bytes of a log, as `LogType=Tail` answers them (before base64).
-#[must_use]
-pub fn tail(start: &str, output: &[u8], after: &[String]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(start.len() + output.len() + 512);
-    text.extend_from_slice(start.as_bytes());
-    text.extend_from_slice(output);
-    if !output.is_empty() && !output.ends_with(b"\n") {
-        text.push(b'\n');
-    }
-    for line in after {
-        text.extend_from_slice(line.as_bytes());
-    }
-    let surplus = text.len().saturating_sub(TAIL_BYTES_MAX);
-    text.split_off(surplus)
-}
-
-/// Which problem AWS's JSON parser would name for a payload that is not JSON, or `None` when it is JSON.
-///
-/// An empty payload is an empty object to AWS: the caller handles it before.
-#[must_use]
-pub fn json_problem(payload: &[u8]) -> Option<String> {
-    let error = match serde_json::from_slice::<&serde_json::value::RawValue>(payload) {
-        Ok(_) => return None,
-        Err(error) => error,
-    };
-    let text = String::from_utf8_lossy(payload);
-    let trimmed = text.trim_start();
-    let token: String =
-        trimmed.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '$')).take(256).collect();
-    let expected = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')";
-    let problem = match trimmed.chars().next() {
-        _ if std::str::from_utf8(payload).is_err() => "Invalid UTF-8".to_owned(),
-        Some(first) if first.is_alphabetic() && serde_json::from_str::<Value>(&token).is_err() => {
-            format!("Unrecognized token '{token}': was expecting {expected}")
-        }
-        _ if error.is_eof() => "Unexpected end-of-input".to_owned(),
-        Some(first) if !matches!(first, '{' | '[' | '"' | '-' | '0'..='9') && !first.is_alphabetic() => {
-            format!("Unexpected character ('{first}' (code {})): expected a valid value {expected}", first as u32)
-        }
-        _ => error.to_string().split(" at line").next().unwrap_or_default().to_owned(),
-    };
-    let source: String = text.chars().take(500).collect();
-    Some(format!(
-        "{problem}\n at [Source: (byte[])\"{source}\"; line: {}, column: {}]",
-        error.line(),
-        error.column() + 1
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: &str = "8f507cfc-example";
-
-    fn completion(outcome: Outcome, init: Option<u64>) -> Completion {
-        Completion {
-            outcome,
-            figures: Figures {
-                duration: Duration::from_micros(3010),
-                init_duration: init.map(Duration::from_micros),
-                memory_bytes_max: 36 << 20,
-                ..Figures::default()
-            },
-            log_tail: Bytes::new(),
-        }
-    }
-
-    fn said(outcome: Outcome) -> (Vec<String>, Value, Option<&'static str>) {
-        let report = of_completion(&completion(outcome, None), ID, 128, Duration::from_secs(3), Timestamp::EPOCH);
-        (report.lines, serde_json::from_slice(&report.answer.payload).unwrap(), report.answer.function_error)
-    }
-
-    #[test]
-    fn lines_are_those_of_aws() {
-        assert_eq!(start_line(ID, "$LATEST"), "START RequestId: 8f507cfc-example Version: $LATEST\n");
-        assert_eq!(
-            init_start_line("python3.13", "arn"),
-            "INIT_START Runtime Version: python:3.13\tRuntime Version ARN: arn\n"
-        );
-        assert_eq!(runtime_version("nodejs20.x"), "nodejs:20");
-        assert_eq!(runtime_version("provided.al2023"), "provided:al2023");
-        let success = Outcome::Success { payload: Bytes::from_static(b"1") };
-        let cold =
-            of_completion(&completion(success, Some(110_100)), ID, 128, Duration::from_secs(3), Timestamp::EPOCH);
-        assert_eq!(
-            cold.lines,
-            [
-                "END RequestId: 8f507cfc-example\n",
-                "REPORT RequestId: 8f507cfc-example\tDuration: 3.01 ms\tBilled Duration: 114 ms\tMemory Size: 128 MB\tMax Memory \
-                 Used: 36 MB\tInit Duration: 110.10 ms\t\n"
-            ]
-        );
-        assert_eq!(cold.answer, Answer { payload: Bytes::from_static(b"1"), function_error: None });
-    }
-
-    #[test]
-    fn failures_have_awss_documents() {
-        for (outcome, error_type, message) in [
-            (
-                Outcome::Timeout,
-                "Sandbox.Timedout",
-                "RequestId: 8f507cfc-example Error: Task timed out after 3.00 seconds",
-            ),
-            (
-                Outcome::Exited(Exit::Status(0)),
-                "Runtime.ExitError",
-                "RequestId: 8f507cfc-example Error: Runtime exited without providing a reason",
-            ),
-            (
-                Outcome::Exited(Exit::Status(3)),
-                "Runtime.ExitError",
-                "RequestId: 8f507cfc-example Error: Runtime exited with error: exit status 3",
-            ),
-            (
-                Outcome::OutOfMemory,
-                "Runtime.ExitError",
-                "RequestId: 8f507cfc-example Error: Runtime exited with error: signal: killed",
-            ),
-            (
-                Outcome::ResponseTooLarge { size: 7_000_000, limit: 6_291_556 },
-                "Function.ResponseSizeTooLarge",
-                "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
-            ),
-        ] {
-            let (_, document, function_error) = said(outcome);
-            assert_eq!(document, json!({ "errorType": error_type, "errorMessage": message }));
-            assert_eq!(function_error, Some("Unhandled"));
-        }
-        let (lines, ..) = said(Outcome::Timeout);
-        assert_eq!(lines[0], "1970-01-01T00:00:00.000Z 8f507cfc-example Task timed out after 3.00 seconds\n\n");
-        assert!(lines[2].ends_with("Max Memory Used: 36 MB\tStatus: timeout\n"), "{lines:?}");
-        let own = Bytes::from_static(br#"{"errorMessage":"x","errorType":"ValueError"}"#);
-        let (lines, document, _) = said(Outcome::FunctionError { error_type: "ValueError".into(), payload: own });
-        assert_eq!(document["errorType"], "ValueError");
-        assert!(lines[1].ends_with("Max Memory Used: 36 MB\t\n"), "{lines:?}");
-    }
-
-    #[test]
-    fn a_failed_initialisation_is_reported_as_such() {
-        let failure = InitFailure {
-            outcome: InitOutcome::Exited(Exit::Status(1)),
-            figures: Figures { init_duration: Some(Duration::from_millis(12)), ..Figures::default() },
-            log_tail: Bytes::new(),
-        };
-        let report = of_init_failure(&failure, ID, 128, Duration::from_secs(10));
-        assert_eq!(
-            report.lines[1],
-            "INIT_REPORT Init Duration: 12.00 ms\tPhase: init\tStatus: error\tError Type: Runtime.ExitError\n"
-        );
-        assert_eq!(report.lines.len(), 4);
-    }
-
-    #[test]
-    fn the_tail_is_the_end_of_the_log() {
-        let end = vec!["END\n".to_owned()];
-        assert_eq!(tail("START\n", b"hello", &end), b"START\nhello\nEND\n");
-        let long = tail("START\n", &[b'x'; 5000], &end);
-        assert_eq!((long.len(), long.ends_with(b"xxx\nEND\n")), (TAIL_BYTES_MAX, true));
-    }
-
-    #[test]
-    fn what_is_not_json_is_named() {
-        for sound in [&b"{}"[..], b" 1 ", b"\"x\"", b"null", b"[1, {\"a\": 2}]"] {
-            assert_eq!(json_problem(sound), None);
-        }
-        for (payload, problem) in [
-            (
-                &b"hello"[..],
-                "Unrecognized token 'hello': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')\n at [Source: (byte[])\"hello\"; line: 1, column: ",
-            ),
-            (b"{", "Unexpected end-of-input\n at [Source: (byte[])\"{\"; line: 1, column: "),
-            (b"'x'", "Unexpected character (''' (code 39)): expected a valid value"),
-            (b"\xff\xfe", "Invalid UTF-8"),
-        ] {
-            let said = json_problem(payload).unwrap();
-            assert!(said.starts_with(problem), "{said}");
-        }
-    }
+/// `python3.13` → `python:3.13`, `nodejs20.x` → `nodejs:20`, as AWS calls runtime versions.
+fn runtime_version(runtime: &str) -> String {
+    let split = runtime.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(runtime.len());
+    let (language, version) = runtime.split_at(split);
+    format!("{language}:{}", version.trim_start_matches('.').trim_end_matches(".x"))
 }

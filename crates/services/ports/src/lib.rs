@@ -5,9 +5,11 @@
 //! `app-server` connects the ends.
 
 mod credentials;
+mod delivery;
 mod logs;
 mod metering;
 
 pub use credentials::{RoleCredentials, SessionCredentials};
+pub use delivery::{Attribute, Deliver, Delivery, DeliveryError, Destinations};
 pub use logs::{LogAppendError, LogLine, LogSink, LogTarget};
 pub use metering::{Ending, InvocationRecord, Meter, MeteredFunction};

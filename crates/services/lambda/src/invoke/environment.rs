@@ -305,7 +305,8 @@ impl<H: FunctionHost> Logged<H> {
         let place = Place { account: spec.account, region: spec.region.clone() };
         let arn = runtime_version_arn(&place, &spec.runtime);
         let (log, now) = (system_log(spec), self.env.now());
-        say(&spec.output, &self.env, None, report::init_start(spec.initialization, &spec.runtime, &arn, log, now)).await;
+        say(&spec.output, &self.env, None, report::init_start(spec.initialization, &spec.runtime, &arn, log, now))
+            .await;
     }
 
     async fn init_failed(&self, spec: &EnvironmentSpec, failure: &InitFailure, phase: Phase) {

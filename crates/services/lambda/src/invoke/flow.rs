@@ -1,4 +1,4 @@
-//! The operations `Invoke` and `InvokeAsync`.
+//! The operations `Invoke`, `InvokeAsync` and `InvokeWithResponseStream`.
 
 use std::sync::Arc;
 
@@ -7,15 +7,17 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use compute_api::{FunctionHost, PAYLOAD_BYTES_MAX};
 use model_lambda::{
-    Error, InvocationRequest, InvocationResponse, InvocationType, InvokeAsyncRequest, InvokeAsyncResponse, LogType,
+    Error, InvocationRequest, InvocationResponse, InvocationType, InvokeAsyncRequest, InvokeAsyncResponse,
+    InvokeWithResponseStreamRequest, InvokeWithResponseStreamResponse, LogType, ResponseStreamingInvocationType,
 };
 use services_kernel::Cx;
 use services_ports::LogSink;
-use wire_schema::ServiceError as _;
+use wire_schema::{EventStream, ServiceError as _};
 
 use super::{
     routes::{FunctionKey, Route},
-    runner::Call,
+    runner::{Call, Finished},
+    stream::{self, Opened},
 };
 use crate::{
     Lambda,
@@ -29,26 +31,29 @@ use crate::{
 /// AWS's limit for the client context, in bytes of base64.
 const CLIENT_CONTEXT_BYTES_MAX: usize = 3583;
 
+/// Events of a streamed response that may wait for a slow client.
+const EVENTS_WAITING: usize = 4;
+
+/// What a request asks for, whatever its operation.
+struct Asked<'a> {
+    function: &'a str,
+    qualifier: Option<&'a str>,
+    payload: Option<Bytes>,
+    client_context: Option<&'a str>,
+    bytes_max: usize,
+}
+
 impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     pub(crate) async fn run_invoke(&self, cx: &Cx, input: InvocationRequest) -> Result<InvocationResponse, Error> {
         let kind = input.invocation_type.unwrap_or(InvocationType::RequestResponse);
-        let payload = input.payload.filter(|payload| !payload.is_empty()).unwrap_or(Bytes::from_static(b"{}"));
-        let (named, place) = target(cx, &input.function_name, input.qualifier.as_deref())?;
-        check_size(kind, payload.len())?;
-        let route = self.permitted_route(cx, &named, place).await?;
-        let client_context = input.client_context.as_deref().map(client_context).transpose()?.flatten();
-        if let Some(problem) = json_problem(&payload) {
-            return Err(Error::invalid_request_content_exception(format!(
-                "Could not parse request body into json: Could not parse payload into json: {problem}"
-            )));
-        }
-        let call = Call {
-            request_id: Arc::clone(&cx.request_id),
-            payload,
-            invoked_arn: invoked_arn(&route, &named),
-            trace: self.0.runner.trace(cx.trace.as_ref()),
-            client_context,
+        let asked = Asked {
+            function: &input.function_name,
+            qualifier: input.qualifier.as_deref(),
+            payload: input.payload,
+            client_context: input.client_context.as_deref(),
+            bytes_max: if kind == InvocationType::Event { EVENT_BYTES_MAX } else { PAYLOAD_BYTES_MAX },
         };
+        let (route, named, call) = self.prepare(cx, asked).await?;
         let status =
             |status_code| InvocationResponse { status_code: Some(status_code), ..InvocationResponse::default() };
         match kind {
@@ -59,15 +64,49 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             }
             InvocationType::RequestResponse => {
                 let finished = self.0.runner.call(&route, call).await?;
+                tell(cx, &finished);
                 Ok(InvocationResponse {
                     function_error: finished.answer.function_error.map(str::to_owned),
                     log_result: (input.log_type == Some(LogType::Tail)).then(|| STANDARD.encode(&finished.tail)),
                     payload: Some(finished.answer.payload),
-                    executed_version: Some(finished.version),
+                    executed_version: Some(finished.version.to_string()),
                     ..status(200)
                 })
             }
         }
+    }
+
+    pub(crate) async fn run_invoke_with_response_stream(
+        &self,
+        cx: &Cx,
+        input: InvokeWithResponseStreamRequest,
+    ) -> Result<InvokeWithResponseStreamResponse, Error> {
+        let asked = Asked {
+            function: &input.function_name,
+            qualifier: input.qualifier.as_deref(),
+            payload: input.payload,
+            client_context: input.client_context.as_deref(),
+            bytes_max: PAYLOAD_BYTES_MAX,
+        };
+        let (route, _, call) = self.prepare(cx, asked).await?;
+        if input.invocation_type == Some(ResponseStreamingInvocationType::DryRun) {
+            return Ok(InvokeWithResponseStreamResponse { status_code: Some(204), ..Default::default() });
+        }
+        let runner = &self.0.runner;
+        let chosen = runner.choose(&route)?;
+        let version = chosen.version.key.version.to_string();
+        let opened = stream::open(runner, chosen, call).await?;
+        if let Opened::Whole(finished) = &opened {
+            tell(cx, finished);
+        }
+        let (sender, events) = EventStream::channel(EVENTS_WAITING);
+        tokio::spawn(stream::send(opened, sender, input.log_type == Some(LogType::Tail)));
+        Ok(InvokeWithResponseStreamResponse {
+            status_code: Some(200),
+            executed_version: Some(version),
+            event_stream: Some(events),
+            response_stream_content_type: None,
+        })
     }
 
     pub(crate) async fn run_invoke_async(
@@ -83,6 +122,30 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
         };
         let answer = self.run_invoke(cx, request).await?;
         Ok(InvokeAsyncResponse { status: answer.status_code })
+    }
+
+    /// Checks a request and looks up what it names.
+    async fn prepare(&self, cx: &Cx, asked: Asked<'_>) -> Result<(Arc<Route<L>>, FunctionRef, Call), Error> {
+        let payload = asked.payload.filter(|payload| !payload.is_empty()).unwrap_or(Bytes::from_static(b"{}"));
+        let (named, place) = target(cx, asked.function, asked.qualifier)?;
+        check_size(asked.bytes_max, payload.len())?;
+        let route = self.permitted_route(cx, &named, place).await?;
+        let client_context = asked.client_context.map(client_context).transpose()?.flatten();
+        if let Some(problem) = json_problem(&payload) {
+            return Err(Error::invalid_request_content_exception(format!(
+                "Could not parse request body into json: Could not parse payload into json: {problem}"
+            )));
+        }
+        let call = Call {
+            request_id: Arc::clone(&cx.request_id),
+            payload,
+            invoked_arn: invoked_arn(&route, &named),
+            trace: self.0.runner.trace(cx.trace.as_ref()),
+            client_context,
+            response: None,
+            asynchronous: false,
+        };
+        Ok((route, named, call))
     }
 
     /// What is named, if it is there and the caller may call it.
@@ -120,18 +183,22 @@ fn invoked_arn<L>(route: &Route<L>, named: &FunctionRef) -> String {
     }
 }
 
-fn check_size(kind: InvocationType, bytes: usize) -> Result<(), Error> {
-    if kind == InvocationType::Event && bytes > EVENT_BYTES_MAX {
-        return Err(Error::request_entity_too_large_exception(format!(
-            "{bytes} byte payload is too large for the Event invocation type (limit {EVENT_BYTES_MAX} bytes)"
-        )));
+fn check_size(bytes_max: usize, bytes: usize) -> Result<(), Error> {
+    if bytes <= bytes_max {
+        return Ok(());
     }
-    if bytes > PAYLOAD_BYTES_MAX {
-        return Err(Error::request_entity_too_large_exception(format!(
-            "Request must be smaller than {PAYLOAD_BYTES_MAX} bytes for the InvokeFunction operation"
-        )));
-    }
-    Ok(())
+    Err(Error::request_entity_too_large_exception(if bytes_max == EVENT_BYTES_MAX {
+        format!("{bytes} byte payload is too large for the Event invocation type (limit {bytes_max} bytes)")
+    } else {
+        format!("Request must be smaller than {bytes_max} bytes for the InvokeFunction operation")
+    }))
+}
+
+/// Says in the response how the invocation got its environment.
+fn tell(cx: &Cx, finished: &Finished) {
+    cx.headers.add("x-pileus-isolation", finished.ran.isolation.as_str());
+    cx.headers.add("x-pileus-start", finished.ran.start.as_str());
+    cx.headers.add("x-pileus-origin", finished.ran.origin.as_str());
 }
 
 /// The client context, decoded: a JSON object.

@@ -2,7 +2,8 @@
 //!
 //! Accepting an event is one commit; it is acknowledged when that is durable. A reconciler that holds the queue's lease
 //! takes what is due, runs it and writes what came of it, each fenced by the lease: an attempt of a process that lost the
-//! lease cannot write any more. Whoever gets the lease next gives back what its predecessor was running, so nothing waits
+//! lease cannot write any more. Who is to learn of an event's end (a destination, a dead-letter queue) learns it in the same
+//! commit. Whoever gets the lease next gives back what its predecessor was running, so nothing waits
 //! for a time limit after a crash. The same request id goes with every attempt.
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, sync::Arc, time::Duration};
@@ -12,21 +13,23 @@ use bytes::Bytes;
 use compute_api::FunctionHost;
 use model_lambda::Error;
 use parking_lot::Mutex;
-use services_kernel::{Cx, Reconciler};
+use services_kernel::{Cx, Lineage, Reconciler};
 use services_ports::LogSink;
 use store_api::{Direction, Key, Lease, Store, Tx};
 
 use super::{
+    destinations::{Ends, traced},
     routes::{FunctionKey, Route},
     runner::{Call, NotCalled},
 };
 use crate::{
     Lambda,
+    control::Control,
     error::throttled,
-    events::{Attempt, EVENTS_BYTES_MAX, EVENTS_MAX, Event, Next, Payload},
+    events::{Attempt, EVENTS_BYTES_MAX, EVENTS_MAX, Event, Next, PASSES_MAX, Payload, Policy, record::Response},
     names::{FunctionRef, Qualifier},
     ops::functions::{counter, signed},
-    tables::{self, EVENT_PAYLOADS, EVENTS, EVENTS_DUE, EventTotal, Place},
+    tables::{self, EVENT_INVOKES, EVENT_PAYLOADS, EVENTS, EVENTS_DUE, EventTotal, Place},
 };
 
 const LEASE: &str = "lambda.events";
@@ -60,7 +63,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             qualifier: named.qualifier.as_ref().map(ToString::to_string),
             payload_bytes: call.payload.len() as u64,
             request_id: call.request_id.to_string(),
-            trace: Some(call.trace),
+            trace: Some(traced(&call.trace, route.passed)),
             client_context: call.client_context,
             accepted: now,
             due: now,
@@ -70,25 +73,27 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             hops: cx.hops,
         };
         let payload = Payload { bytes: call.payload.to_vec() };
-        self.0.control.store.transact(move |tx| accept(tx, &event, &payload)).await
+        let accepted = self.0.control.store.transact(move |tx| accept(tx, &event, &payload)).await?;
+        if accepted { Ok(()) } else { Err(throttled("CallerRateLimitExceeded")) }
     }
 }
 
-fn accept(tx: &Tx, event: &Event, payload: &Payload) -> Result<(), Error> {
+/// Takes an event into the queue; false when too many wait already.
+pub(super) fn accept(tx: &Tx, event: &Event, payload: &Payload) -> Result<bool, Fault> {
     let total = |total| Ok::<_, Fault>(tx.snapshot_get(&tables::event_total(total))?.map_or(0, |v| counter(&v)));
     if total(EventTotal::Count)? >= EVENTS_MAX || total(EventTotal::Bytes)? >= EVENTS_BYTES_MAX {
-        return Err(throttled("CallerRateLimitExceeded"));
+        return Ok(false);
     }
     let id = &event.request_id;
     // A client that repeats a request id has its event run once.
     if EVENTS.get(tx, &tables::event(id))?.is_some() {
-        return Ok(());
+        return Ok(true);
     }
     EVENTS.put(tx, &tables::event(id), event)?;
     EVENT_PAYLOADS.put(tx, &tables::event_payload(id), payload)?;
     count(tx, 1, signed(event.payload_bytes))?;
     make_due(tx, id, event.due)?;
-    Ok(())
+    Ok(true)
 }
 
 fn count(tx: &Tx, events: i64, bytes: i64) -> Result<(), Fault> {
@@ -257,7 +262,7 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
     }
 
     async fn run(&self, event: Event) {
-        let attempt = attempt(&self.lambda, &event).await;
+        let attempt = Arc::new(attempt(&self.lambda, &event).await);
         if let Err(fault) = self.write(&event, attempt).await {
             // Another process has the queue: it runs the event again.
             tracing::warn!(request_id = %event.request_id, ?fault, "the lease of the event queue was lost");
@@ -267,7 +272,7 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
 
     /// Writes what came of an attempt, until it is written: the store may be slow or full, the lease may have to be
     /// taken anew. An error when another process has the lease.
-    async fn write(&self, event: &Event, attempt: Attempt) -> Result<(), Fault> {
+    async fn write(&self, event: &Event, attempt: Arc<Attempted>) -> Result<(), Fault> {
         let id: Arc<str> = Arc::from(event.request_id.as_str());
         let mut held = self.lease.lock().await.clone();
         loop {
@@ -281,8 +286,9 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
                     }
                 },
             };
-            let (under, id) = (lease.clone(), Arc::clone(&id));
-            match self.store.transact(move |tx| finish(tx, &under, &id, attempt)).await {
+            let (under, id, attempt) = (lease.clone(), Arc::clone(&id), Arc::clone(&attempt));
+            let control = Arc::clone(&self.lambda.0.control);
+            match self.store.transact(move |tx| finish(&control, tx, &under, &id, &attempt)).await {
                 Ok(()) => return Ok(()),
                 // The lease ran out: it is taken anew.
                 Err(fault) if fault.kind() == FaultKind::Conflict => {}
@@ -346,27 +352,48 @@ fn function_of(event: &Event) -> FunctionKey {
     FunctionKey { place, name: event.name.clone() }
 }
 
+/// An attempt, and what its writing needs beside the event.
+struct Attempted {
+    attempt: Attempt,
+    /// What the function answered, if it ran.
+    response: Option<Response>,
+    /// None when there is no function any more.
+    ends: Option<Ends>,
+}
+
+impl Attempted {
+    fn without_run(attempt: Attempt, ends: Option<Ends>) -> Self {
+        Self { attempt, response: None, ends }
+    }
+}
+
 /// Runs an event once.
-async fn attempt<H: FunctionHost, L: LogSink>(lambda: &Lambda<H, L>, event: &Event) -> Attempt {
+async fn attempt<H: FunctionHost, L: LogSink>(lambda: &Lambda<H, L>, event: &Event) -> Attempted {
     match try_attempt(lambda, event).await {
-        Ok(attempt) => attempt,
+        Ok(attempted) => attempted,
         Err(fault) => {
             tracing::error!(request_id = %event.request_id, ?fault, "an event invocation could not be attempted");
-            Attempt::Delayed
+            Attempted::without_run(Attempt::Delayed, None)
         }
     }
 }
 
-async fn try_attempt<H: FunctionHost, L: LogSink>(lambda: &Lambda<H, L>, event: &Event) -> Result<Attempt, Fault> {
+async fn try_attempt<H: FunctionHost, L: LogSink>(lambda: &Lambda<H, L>, event: &Event) -> Result<Attempted, Fault> {
+    let gone = || Attempted::without_run(Attempt::Gone, None);
     let qualifier = event.qualifier.as_deref().map(Qualifier::parse);
     let runner = &lambda.0.runner;
-    let Some(route) = runner.route(&function_of(event), qualifier.as_ref()).await? else { return Ok(Attempt::Gone) };
+    let Some(route) = runner.route(&function_of(event), qualifier.as_ref()).await? else { return Ok(gone()) };
     if route.incarnation != event.incarnation {
-        return Ok(Attempt::Gone);
+        return Ok(gone());
+    }
+    let configuration = &route.plan().configuration;
+    let ends = Ends { role: configuration.role.clone(), dead_letter: configuration.dead_letter_arn.clone() };
+    if let Some(forbidden) = not_to_be_run(lambda, event, &route) {
+        return Ok(forbidden.told(ends));
     }
     let key = tables::event_payload(&event.request_id);
     let payload = lambda.0.control.store.view(move |tx| EVENT_PAYLOADS.get(tx, &key)).await?;
-    let Some(payload) = payload else { return Ok(Attempt::Gone) };
+    let Some(payload) = payload else { return Ok(gone()) };
     let call = Call {
         request_id: Arc::from(event.request_id.as_str()),
         payload: Bytes::from(payload.bytes),
@@ -376,33 +403,97 @@ async fn try_attempt<H: FunctionHost, L: LogSink>(lambda: &Lambda<H, L>, event: 
         },
         trace: event.trace.clone().unwrap_or_default(),
         client_context: event.client_context.clone(),
+        response: None,
+        asynchronous: true,
     };
     Ok(match runner.call(&route, call).await {
-        Ok(finished) if finished.answer.function_error.is_none() => Attempt::Succeeded,
-        Ok(_) => Attempt::Failed,
+        Ok(finished) => {
+            let function_error = finished.answer.function_error;
+            let response = Response {
+                status: 200,
+                executed_version: finished.version.to_string(),
+                function_error,
+                payload: finished.answer.payload,
+            };
+            let attempt = if function_error.is_none() { Attempt::Succeeded } else { Attempt::Failed };
+            Attempted { attempt, response: Some(response), ends: Some(ends) }
+        }
         Err(NotCalled::Fault(fault)) => return Err(fault),
+        Err(NotCalled::Throttled(_)) if route.reserved_concurrency == Some(0) => {
+            Attempted::without_run(Attempt::Blocked, Some(ends))
+        }
         Err(reason) => {
             tracing::debug!(request_id = %event.request_id, ?reason, "an event invocation has to wait");
-            Attempt::Delayed
+            Attempted::without_run(Attempt::Delayed, Some(ends))
         }
     })
 }
 
-/// Writes what came of an attempt.
-fn finish(tx: &Tx, lease: &Lease, id: &str, attempt: Attempt) -> Result<(), Fault> {
+/// Why an event is not run at all.
+enum Forbidden {
+    Expired,
+    Recursive { version: String },
+}
+
+impl Forbidden {
+    fn told(self, ends: Ends) -> Attempted {
+        match self {
+            Self::Expired => Attempted::without_run(Attempt::Expired, Some(ends)),
+            Self::Recursive { version } => {
+                let payload = serde_json::json!({
+                    "errorType": "RecursiveInvocationException",
+                    "errorMessage": "Lambda has detected your function being invoked in a recursive loop with other AWS \
+                                     resources and stopped your function's invocation.",
+                });
+                let response = Response {
+                    status: 400,
+                    executed_version: version,
+                    function_error: Some("Unhandled"),
+                    payload: Bytes::from(payload.to_string()),
+                };
+                Attempted { attempt: Attempt::Recursive, response: Some(response), ends: Some(ends) }
+            }
+        }
+    }
+}
+
+fn not_to_be_run<H: FunctionHost, L: LogSink>(
+    lambda: &Lambda<H, L>,
+    event: &Event,
+    route: &Route<L>,
+) -> Option<Forbidden> {
+    if event.is_expired(Policy::of(route.event_invoke.as_ref()), lambda.0.control.env.now()) {
+        return Some(Forbidden::Expired);
+    }
+    let passed = event.trace.as_deref().map_or(0, |trace| Lineage::of(trace).count(route.passed));
+    if passed <= PASSES_MAX || route.recursion_allowed {
+        return None;
+    }
+    tracing::warn!(function = %route.arn, request_id = %event.request_id, passed, "an event was cut out of a loop");
+    Some(Forbidden::Recursive { version: route.plan().version.clone() })
+}
+
+/// Writes what came of an attempt, and tells whom it may concern.
+fn finish(control: &Control, tx: &Tx, lease: &Lease, id: &str, attempted: &Attempted) -> Result<(), Fault> {
     tx.require(lease)?;
     let key = tables::event(id);
     let Some(mut event) = EVENTS.get(tx, &key)? else { return Ok(()) };
     if event.running_under != Some(lease.fence()) {
         return Ok(());
     }
-    match event.after(attempt, tx.now()) {
+    let place = Place { account: event.account, region: event.region.clone() };
+    let qualifier = event.qualifier.as_deref().unwrap_or("$LATEST");
+    let config = EVENT_INVOKES.get(tx, &place.event_invoke(&event.incarnation, qualifier))?;
+    match event.after(attempted.attempt, Policy::of(config.as_ref()), tx.now()) {
         Next::At(due) => {
             EVENTS.put(tx, &key, &event)?;
             make_due(tx, id, due)
         }
         Next::Done(outcome) => {
             tracing::debug!(request_id = id, ?outcome, "an event invocation is done");
+            if let Some(ends) = &attempted.ends {
+                control.tell(tx, &event, outcome, config.as_ref(), ends, attempted.response.as_ref())?;
+            }
             EVENTS.remove(tx, &key)?;
             EVENT_PAYLOADS.remove(tx, &tables::event_payload(id))?;
             count(tx, -1, -signed(event.payload_bytes))?;

@@ -204,9 +204,7 @@ impl<L: Send + Sync + 'static> Routes<L> {
         });
         Route {
             first: self.runnable(key, &arn, found.first, &found.switches),
-            weighted: found
-                .second
-                .map(|(alias, version)| (alias, self.runnable(key, &arn, version, &found.switches))),
+            weighted: found.second.map(|(alias, version)| (alias, self.runnable(key, &arn, version, &found.switches))),
             key: key.clone(),
             incarnation: found.incarnation,
             event_invoke: found.event_invoke,
@@ -232,11 +230,7 @@ impl<L: Send + Sync + 'static> Routes<L> {
         Runnable {
             state: version.state,
             version: Arc::new(FunctionVersion {
-                key: VersionKey {
-                    function: Arc::clone(arn),
-                    version: Arc::from(label.as_str()),
-                    revision,
-                },
+                key: VersionKey { function: Arc::clone(arn), version: Arc::from(label.as_str()), revision },
                 account: key.place.account,
                 region: key.place.region.clone(),
                 memory_mib: configuration.memory_mib,
@@ -290,7 +284,16 @@ fn read(tx: &Tx, key: &FunctionKey, qualifier: Option<&Qualifier>) -> Result<Opt
     let label = qualifier.unwrap_or(&Qualifier::Latest).to_string();
     let event_invoke = EVENT_INVOKES.get(tx, &place.event_invoke(&incarnation, &label))?;
     let (reserved_concurrency, recursion_allowed) = (function.reserved_concurrency, function.recursion_allowed);
-    Ok(Some(Stored { incarnation, reserved_concurrency, switches: function.switches, first, second, policy, event_invoke, recursion_allowed }))
+    Ok(Some(Stored {
+        incarnation,
+        reserved_concurrency,
+        switches: function.switches,
+        first,
+        second,
+        policy,
+        event_invoke,
+        recursion_allowed,
+    }))
 }
 
 fn read_url(tx: &Tx, id: &str) -> Result<Option<(FunctionKey, FunctionUrl)>, Fault> {

@@ -9,7 +9,6 @@ use model_lambda::{
 };
 use services_kernel::Cx;
 use store_api::{Direction, Tx};
-use wire_schema::ServiceError as _;
 
 use super::functions::{Page, page_size};
 use crate::{
@@ -42,7 +41,7 @@ impl Control {
             alias: alias.clone(),
             signed: input.auth_type == FunctionUrlAuthType::AwsIam,
             cors: input.cors.as_ref().map(describe::rules),
-            streamed: check_mode(input.invoke_mode)?,
+            streamed: is_streamed(input.invoke_mode),
             created: tx.now(),
             modified: tx.now(),
         };
@@ -104,7 +103,7 @@ impl Control {
             url.cors = Some(describe::rules(cors));
         }
         if input.invoke_mode.is_some() {
-            url.streamed = check_mode(input.invoke_mode)?;
+            url.streamed = is_streamed(input.invoke_mode);
         }
         url.modified = tx.now();
         let described = self.put_url(tx, &found, &url)?;
@@ -192,10 +191,7 @@ impl Control {
     }
 }
 
-/// Whether the function streams: not yet.
-fn check_mode(mode: Option<InvokeMode>) -> Result<bool, Error> {
-    match mode {
-        None | Some(InvokeMode::Buffered) => Ok(false),
-        Some(InvokeMode::ResponseStream) => Err(Error::not_implemented("InvokeMode RESPONSE_STREAM of function URLs")),
-    }
+/// Whether the function streams.
+fn is_streamed(mode: Option<InvokeMode>) -> bool {
+    mode == Some(InvokeMode::ResponseStream)
 }

@@ -1,13 +1,14 @@
 //! Function URLs: an HTTP request becomes an event, and what the function answers becomes an HTTP response.
 //!
 //! - [`event`]: payload format 2.0, from a request;
-//! - [`reply`]: the response, inferred or spelled out;
+//! - [`reply`]: the response, inferred or spelled out; [`prelude`]: the head of a streamed one;
 //! - [`cors`]: cross-origin rules, which are answered here and not by the function.
 //!
 //! All pure; who serves the listener calls [`crate::Lambda::serve_url`].
 
 pub mod cors;
 pub mod event;
+pub mod prelude;
 pub mod reply;
 
 use minicbor::{Decode, Encode};

@@ -31,11 +31,6 @@ fn inferred(body: Bytes) -> Response<Bytes> {
 }
 
 fn spelled_out(members: &Map<String, Value>) -> Option<Response<Bytes>> {
-    let status = match members.get("statusCode")? {
-        Value::Number(number) => u16::try_from(number.as_u64()?).ok()?,
-        Value::String(text) => text.parse().ok()?,
-        _ => return None,
-    };
     let encoded = members.get("isBase64Encoded").is_some_and(|value| value == true || value == "true");
     let body = match members.get("body") {
         None | Some(Value::Null) => Bytes::new(),
@@ -43,7 +38,18 @@ fn spelled_out(members: &Map<String, Value>) -> Option<Response<Bytes>> {
         Some(Value::String(text)) => Bytes::from(text.clone()),
         Some(other) => Bytes::from(other.to_string()),
     };
-    let mut response = Response::new(body);
+    Some(head(members, "application/json")?.map(|()| body))
+}
+
+/// Status (200 when it is not said), headers and cookies; `content_type` is what a response without one gets.
+pub(super) fn head(members: &Map<String, Value>, content_type: &'static str) -> Option<Response<()>> {
+    let status = match members.get("statusCode") {
+        None => 200,
+        Some(Value::Number(number)) => u16::try_from(number.as_u64()?).ok()?,
+        Some(Value::String(text)) => text.parse().ok()?,
+        Some(_) => return None,
+    };
+    let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).ok()?;
     let fields = response.headers_mut();
     if let Some(headers) = members.get("headers") {
@@ -57,7 +63,7 @@ fn spelled_out(members: &Map<String, Value>) -> Option<Response<Bytes>> {
     for cookie in members.get("cookies").and_then(Value::as_array).into_iter().flatten() {
         fields.append(header::SET_COOKIE, HeaderValue::from_str(cookie.as_str()?).ok()?);
     }
-    fields.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    fields.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
     Some(response)
 }
 
@@ -80,6 +86,12 @@ fn is_ours(name: &HeaderName) -> bool {
             | header::TE
             | header::TRAILER
     ) || name == "keep-alive"
+}
+
+/// Of a function whose URL streams and that answered whole: its bytes as they are, whatever they hold.
+#[must_use]
+pub fn unstreamed(payload: Bytes, failed: bool) -> Response<Bytes> {
+    if failed { internal_server_error() } else { inferred(payload) }
 }
 
 /// 502, for a function that failed or answered nonsense.

@@ -13,8 +13,8 @@ use base_env::Env;
 use bytes::Bytes;
 use compute_api::{
     Completion, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport, InitFailure,
-    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome, OutputKind, StreamError, StreamPiece,
-    OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError,
+    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome, OutputKind,
+    OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError, StreamError, StreamPiece,
 };
 use parking_lot::Mutex;
 use serde_json::json;
@@ -174,6 +174,8 @@ impl Environment for ScriptedEnvironment {
             })
             .await;
         let outcome = self.script(&invocation).await;
+        // The sink goes with the invocation.
+        let invocation = Invocation { response: None, ..invocation };
         self.host.handlers.lock().push(self.spec.handler.clone());
         self.host.seen.lock().push(invocation);
         self.invocations += 1;

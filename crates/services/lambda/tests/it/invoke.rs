@@ -5,6 +5,7 @@ use std::future::Future as _;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use services_kernel::Cx;
+use services_ports::Ending;
 
 use crate::world::{World, zip};
 
@@ -24,7 +25,7 @@ async fn an_invocation_answers_with_its_log() {
         format!(
             "START RequestId: {id} Version: $LATEST\nhandling {{\"name\":\"Ada\"}}\nEND RequestId: {id}\nREPORT RequestId: \
              {id}\tDuration: 1.50 ms\tBilled Duration: 14 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\tInit Duration: \
-             12.00 ms\t\n"
+             12.00 ms\tIsolation: full\tOrigin: fresh\t\n"
         )
     );
     world.invoke("f", json!({})).await;
@@ -253,4 +254,107 @@ async fn another_account_needs_a_permission() {
     assert_eq!(world.try_call(&stranger, "Invoke", input).await.unwrap_err().status, 403);
     let foreign = world.try_call(&stranger, "GetFunction", json!({ "FunctionName": arn })).await.unwrap_err();
     assert_eq!(foreign.code, "AccessDeniedException");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_initialisation_is_tried_again_within_the_invocation() {
+    let world = World::new();
+    world.function("never", "init.error").await;
+    let (payload, answer) = world.invoke("never", json!({})).await;
+    assert_eq!(
+        (&payload["errorType"], &answer["FunctionError"]),
+        (&json!("Runtime.ImportModuleError"), &json!("Unhandled"))
+    );
+    world.function("late", "init.error_once").await;
+    let (payload, answer) = world.invoke_with("late", json!({ "LogType": "Tail" })).await;
+    assert_eq!((payload, &answer["FunctionError"]), (json!({}), &Value::Null));
+    let tail = String::from_utf8(STANDARD.decode(answer["LogResult"].as_str().unwrap()).unwrap()).unwrap();
+    // The second attempt is part of the invocation: it is billed with it, and there is no `Init Duration`.
+    assert!(
+        tail.contains("\tDuration: 13.50 ms\tBilled Duration: 14 ms\t") && !tail.contains("Init Duration"),
+        "{tail}"
+    );
+    world
+        .eventually("both attempts are logged", || async {
+            let all = world.lines.all();
+            let of = |name: &str| all.iter().filter(|(group, ..)| group.ends_with(name)).map(|(.., text)| text.clone()).collect::<String>();
+            let report = |phase| format!("INIT_REPORT Init Duration: 12.00 ms\tPhase: {phase}\tStatus: error\tError Type: Runtime.ImportModuleError\n");
+            let (never, late) = (of("never"), of("late"));
+            never.contains(&report("init")) && never.contains(&report("invoke")) && never.contains("REPORT RequestId")
+                && late.contains(&report("init")) && !late.contains("Phase: invoke")
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_invocation_is_metered_once() {
+    let world = World::new();
+    for (name, handler) in
+        [("good", "app.handler"), ("bad", "app.fails"), ("slow", "app.times_out"), ("init", "init.error")]
+    {
+        world.function(name, handler).await;
+        world.invoke(name, json!({ "n": 1 })).await;
+    }
+    world.invoke("good", json!({ "n": 1 })).await;
+    world.call("PutFunctionConcurrency", json!({ "FunctionName": "good", "ReservedConcurrentExecutions": 0 })).await;
+    world.fails("Invoke", json!({ "FunctionName": "good" })).await;
+    let records = world.meter.records.lock();
+    let told: Vec<_> = records
+        .iter()
+        .map(|record| {
+            (&*record.function.name, record.ending, record.start.as_str(), record.billed_millis, record.bytes_out)
+        })
+        .collect();
+    assert_eq!(
+        told[..3],
+        [
+            ("good", Ending::Success, "cold: first", 14, 7),
+            ("bad", Ending::Error, "cold: first", 14, 53),
+            ("slow", Ending::Timeout, "cold: first", 14, told[2].4),
+        ]
+    );
+    assert_eq!((told[3].0, told[3].1, told[4].0, told[4].2, told[4].3), ("init", Ending::Error, "good", "warm", 2));
+    assert_eq!(told.len(), 5);
+    let first = &records[0];
+    assert_eq!(
+        (first.bytes_in, first.memory_mib, first.tmp_mib, first.isolation),
+        (7, 128, 512, compute_api::IsolationLevel::Full)
+    );
+    assert_eq!((&*first.version, first.asynchronous, first.provisioned), ("$LATEST", false, false));
+    assert_eq!(*world.meter.throttles.lock(), ["ReservedFunctionConcurrentInvocationLimitExceeded"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_changes_under_load_without_a_lost_or_failed_invocation() {
+    let world = std::sync::Arc::new(World::new());
+    world.function("f", "app.code").await;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let (world, stop) = (std::sync::Arc::clone(&world), std::sync::Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut count = 0;
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    let (payload, answer) = world.invoke("f", json!({})).await;
+                    assert_eq!(answer["FunctionError"], Value::Null);
+                    assert!(payload.is_string(), "{payload}");
+                    count += 1;
+                    tokio::task::yield_now().await;
+                }
+                count
+            })
+        })
+        .collect();
+    for round in 0..20 {
+        let code = format!("code {round}");
+        world.call("UpdateFunctionCode", json!({ "FunctionName": "f", "ZipFile": zip("app.py", &code) })).await;
+        assert_eq!(world.invoke("f", json!({})).await.0, code, "the change holds for the very next call");
+        world.settled("f").await;
+    }
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut count = 20;
+    for caller in callers {
+        count += caller.await.unwrap();
+    }
+    assert_eq!(world.meter.records.lock().len(), count, "each was run and metered");
 }

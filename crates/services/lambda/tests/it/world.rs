@@ -10,7 +10,10 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use services_kernel::{Cx, Dispatcher, PageTokens};
 use services_lambda::{Lambda, Parts, Settings, archive::CodeFolder};
-use services_ports::{LogAppendError, LogLine, LogSink, LogTarget, RoleCredentials, SessionCredentials};
+use services_ports::{
+    Deliver, Delivery, DeliveryError, Destinations, InvocationRecord, LogAppendError, LogLine, LogSink, LogTarget,
+    Meter, MeteredFunction, RoleCredentials, SessionCredentials,
+};
 use store_api::{Store, Tx};
 use tokio::sync::watch;
 use wire_json::{Members, decode, encode, encode_error};
@@ -51,6 +54,51 @@ impl Lines {
     }
 }
 
+/// Keeps what invocations took, and the reasons of refusals, in memory.
+#[derive(Default)]
+pub(crate) struct Metered {
+    pub(crate) records: Mutex<Vec<InvocationRecord>>,
+    pub(crate) throttles: Mutex<Vec<&'static str>>,
+}
+
+impl Meter for Metered {
+    fn invocation(&self, record: &InvocationRecord) {
+        self.records.lock().push(record.clone());
+    }
+
+    fn throttle(&self, _: &MeteredFunction, _: Timestamp, reason: &'static str) {
+        self.throttles.lock().push(reason);
+    }
+}
+
+/// A service whose resources take what functions come to; those called `absent` are not there.
+pub(crate) struct Target {
+    service: &'static str,
+    pub(crate) taken: Arc<Mutex<Vec<(String, Delivery)>>>,
+}
+
+impl Deliver for Target {
+    fn service(&self) -> &'static str {
+        self.service
+    }
+
+    fn check(&self, _: &Cx, _: &Tx, target: &Arn) -> Result<(), DeliveryError> {
+        if target.resource == "absent" { Err(DeliveryError::NotFound(target.to_string())) } else { Ok(()) }
+    }
+
+    fn deliver(&self, cx: &Cx, tx: &Tx, target: &Arn, delivery: &Delivery) -> Result<(), DeliveryError> {
+        self.check(cx, tx, target)?;
+        assert_eq!(cx.principal.arn(), format!("arn:aws:sts::111111111111:assumed-role/any/{}", name_of(cx)));
+        let (taken, told) = (Arc::clone(&self.taken), (target.to_string(), delivery.clone()));
+        Ok(tx.on_commit(move || taken.lock().push(told))?)
+    }
+}
+
+fn name_of(cx: &Cx) -> String {
+    let source = cx.source.as_ref().expect("a delivery has a source");
+    source.arn.resource.trim_start_matches("function:").to_owned()
+}
+
 struct Credentials;
 
 impl RoleCredentials for Credentials {
@@ -79,6 +127,9 @@ pub(crate) struct World {
     pub(crate) lambda: Lambda<Scripted, Lines>,
     pub(crate) host: Scripted,
     pub(crate) lines: Lines,
+    pub(crate) meter: Arc<Metered>,
+    /// What queues, topics and event buses were given.
+    pub(crate) taken: Arc<Mutex<Vec<(String, Delivery)>>>,
     pub(crate) cx: Cx,
     service: Arc<Lambda<Scripted, Lines>>,
     stop: watch::Sender<bool>,
@@ -100,7 +151,11 @@ impl World {
     }
 
     fn over(env: Env, store: Store, home: Arc<tempfile::TempDir>) -> Self {
-        let (host, lines) = (Scripted::new(&env), Lines::default());
+        let (host, lines, meter) = (Scripted::new(&env), Lines::default(), Arc::new(Metered::default()));
+        let (destinations, taken) = (Destinations::new(), Arc::<Mutex<Vec<_>>>::default());
+        for service in ["sqs", "sns", "events"] {
+            destinations.register(Arc::new(Target { service, taken: Arc::clone(&taken) }));
+        }
         let lambda = Lambda::new(Parts {
             store: store.clone(),
             env: env.clone(),
@@ -110,12 +165,14 @@ impl World {
             tokens: PageTokens::new(&[7; 32], env.clone()),
             credentials: Arc::new(Credentials),
             logs: lines.clone(),
+            meter: Arc::<Metered>::clone(&meter),
+            destinations,
             settings: Settings::default(),
         });
         let (stop, stopped) = watch::channel(false);
         lambda.start_tasks(&stopped);
         let cx = Cx::internal(ACCOUNT.parse().unwrap(), Region::default(), "11111111-2222-4333-8444-555555555555");
-        Self { env, store, service: Arc::new(lambda.clone()), lambda, host, lines, cx, stop, home }
+        Self { env, store, service: Arc::new(lambda.clone()), lambda, host, lines, meter, taken, cx, stop, home }
     }
 
     /// Calls an operation as a client does: decoded, validated, dispatched, encoded. Answers status and document.
@@ -206,6 +263,23 @@ impl World {
         }
     }
 
+    /// Runs a request as it is.
+    pub(crate) async fn dispatch(&self, request: model_lambda::Request) -> model_lambda::Response {
+        let cx = Cx { request_id: Arc::from(self.env.uuid()), ..self.cx.clone() };
+        Dispatcher::new(self.store.clone()).dispatch::<Api, _>(&self.service, cx, request).await.unwrap()
+    }
+
+    /// An invocation that nobody waits for.
+    pub(crate) fn background(&self, name: &str) -> tokio::task::JoinHandle<()> {
+        let (store, service, cx) = (self.store.clone(), Arc::clone(&self.service), self.cx.clone());
+        let input = model_lambda::InvocationRequest { function_name: name.to_owned(), ..Default::default() };
+        tokio::spawn(async move {
+            let request = model_lambda::Request::Invoke(input.into());
+            // A world that ends takes it along.
+            drop(Dispatcher::new(store).dispatch::<Api, _>(&service, cx, request).await);
+        })
+    }
+
     /// Moves time by `step`, and lets background work catch up with it: leases must not run out under it.
     pub(crate) async fn pass(&self, step: Duration) {
         self.env.advance(step);
@@ -255,6 +329,11 @@ pub(crate) fn zip(file: &str, content: &str) -> String {
     writer.start_file(file, zip::write::SimpleFileOptions::default()).unwrap();
     std::io::Write::write_all(&mut writer, content.as_bytes()).unwrap();
     STANDARD.encode(writer.finish().unwrap().into_inner())
+}
+
+/// The input of a `PublishLayerVersion` whose layer holds one file.
+pub(crate) fn layer(name: &str, file: &str, content: &str) -> Value {
+    json!({ "LayerName": name, "Content": { "ZipFile": zip(file, content) } })
 }
 
 /// The input of a `CreateFunction` that succeeds.
