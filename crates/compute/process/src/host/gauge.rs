@@ -1,11 +1,28 @@
 //! What an environment uses, read from the kernel's own counters; and the freezer. Reading costs a microsecond or two: the
 //! files stay open and the detailed ones are read only when the peak has moved.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
+use rustix::event::EventfdFlags;
+use tokio::io::unix::AsyncFd;
 
+use super::link::Link;
 use crate::protocol::Gauges;
+
+/// Within each period of this length a function has its quota of processor time: short, so that a small function waits
+/// often and briefly.
+const QUOTA_PERIOD_MICROS: u64 = 20_000;
+/// The least that a kernel takes.
+const QUOTA_MICROS_MIN: u64 = 1_000;
 
 /// The counters of one environment.
 pub(crate) struct Gauge {
@@ -93,6 +110,53 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
+/// Ends everything in a room when its memory is used up. Version 2 does that by itself; version 1 ends one process and lets
+/// the others go on with what is left. Resolves when there is nothing to watch any more.
+pub(crate) async fn end_with_memory(gauges: Gauges, link: Arc<Link>, room: u64) {
+    if gauges.memory_end.is_empty() {
+        return;
+    }
+    match watch_memory(&gauges.memory_end) {
+        Ok(event) => {
+            // It is told of the group's removal, too: then there is nothing left to end.
+            if event.readable().await.is_ok() {
+                link.end(room);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the end of an environment's memory cannot be watched"),
+    }
+}
+
+/// Becomes readable when the group's memory is used up.
+fn watch_memory(control: &str) -> io::Result<AsyncFd<OwnedFd>> {
+    let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    let memory = File::open(control)?;
+    let register = Path::new(control).with_file_name("cgroup.event_control");
+    fs::write(register, format!("{} {}", event.as_raw_fd(), memory.as_raw_fd()))?;
+    AsyncFd::new(event)
+}
+
+/// The processor time that an environment may use, in proportion to its memory. Set after its initialisation, which AWS
+/// does not slow down either.
+pub(crate) struct Quota(PathBuf);
+
+impl Quota {
+    /// None where the host has no such file.
+    pub(crate) fn of(gauges: &Gauges) -> Option<Self> {
+        (!gauges.quota.is_empty()).then(|| Self(PathBuf::from(&gauges.quota)))
+    }
+
+    /// `parts` of `whole` processors, in each period.
+    pub(crate) fn set(&self, parts: u64, whole: u64) -> io::Result<()> {
+        let micros = (QUOTA_PERIOD_MICROS * parts / whole.max(1)).max(QUOTA_MICROS_MIN);
+        if self.0.ends_with("cpu.max") {
+            return fs::write(&self.0, format!("{micros} {QUOTA_PERIOD_MICROS}"));
+        }
+        fs::write(self.0.with_file_name("cpu.cfs_period_us"), QUOTA_PERIOD_MICROS.to_string())?;
+        fs::write(&self.0, micros.to_string())
+    }
+}
+
 /// Stops and resumes an environment. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Freezer(Arc<Mutex<Freezing>>);
@@ -145,5 +209,30 @@ impl Freezing {
             Some(file) => file.write_at(word.as_bytes(), 0).map(drop),
             None => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_the_share_of_a_processor_that_the_memory_gives() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, memory_mib, period, written) in [
+            ("cpu.max", 1769, "", "20000 20000"),
+            ("cpu.max", 128, "", "1447 20000"),
+            ("cpu.max", 10_240, "", "115771 20000"),
+            ("cpu.cfs_quota_us", 512, "20000", "5788"),
+            ("cpu.cfs_quota_us", 64, "20000", "1000"),
+        ] {
+            let path = folder.path().join(name);
+            let gauges = Gauges { quota: path.display().to_string(), ..Gauges::default() };
+            Quota::of(&gauges).unwrap().set(memory_mib, 1769).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), written);
+            let file = folder.path().join("cpu.cfs_period_us");
+            assert_eq!(fs::read_to_string(file).unwrap_or_default(), period);
+        }
+        assert!(Quota::of(&Gauges::default()).is_none());
     }
 }
