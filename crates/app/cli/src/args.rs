@@ -29,6 +29,10 @@ pub(crate) enum Command {
     Ls,
     /// Delete a function.
     Rm(Rm),
+    /// Show what the functions used, and what AWS would have charged.
+    Usage(Usage),
+    /// Show what runs just now.
+    Top(Top),
     /// Print the shell's exports for the AWS tools: `eval $(pileus env)`.
     Env(Environment),
     /// List the language runtimes found on this host.
@@ -114,6 +118,51 @@ pub(crate) struct Logs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Usage {
+    /// From when on: an age (24h, 7d), a day (2026-11-01) or an instant (RFC 3339). Whole hours are shown.
+    #[arg(long, value_name = "WHEN", default_value = "24h")]
+    pub(crate) since: String,
+    /// Only this function.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Take AWS's monthly free tier off.
+    #[arg(long)]
+    pub(crate) free_tier: bool,
+    /// Whose prices: those of AWS's x86 or Arm processors. [default: what the server runs on]
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) architecture: Option<Architecture>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Architecture {
+    /// AWS's x86 processors.
+    #[value(name = "x86_64")]
+    X86,
+    /// AWS's Arm processors.
+    #[value(name = "arm64")]
+    Arm,
+}
+
+impl Architecture {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::X86 => "x86_64",
+            Self::Arm => "arm64",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Print once and end. So it is whenever the output is not a terminal.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Only this function, with its last invocations.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// Names of the functions.
     #[arg(required = true)]
@@ -168,6 +217,8 @@ mod tests {
             "pileus logs hello -f",
             "pileus ls --json",
             "pileus rm hello",
+            "pileus usage --since 2026-11-01 --function hello --free-tier --architecture arm64 --json",
+            "pileus top --once --function hello",
             "pileus env",
             "pileus runtimes --json",
             "pileus doctor",

@@ -125,7 +125,7 @@ fn millis(time: Timestamp) -> u64 {
 }
 
 /// `30s`, `10m`, `2h`, `7d`.
-fn age(text: &str) -> Outcome<Duration> {
+pub(crate) fn age(text: &str) -> Outcome<Duration> {
     let seconds = text
         .char_indices()
         .next_back()

@@ -13,6 +13,8 @@ mod functions;
 mod host;
 mod logs;
 mod screen;
+mod top;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,8 @@ fn run(screen: Screen, command: &Command) -> Outcome<()> {
         Command::Logs(options) => talk(|cloud| async move { logs::run(&cloud, screen, options).await }),
         Command::Ls => talk(|cloud| async move { functions::list(&cloud, screen).await }),
         Command::Rm(options) => talk(|cloud| async move { functions::remove(&cloud, screen, options).await }),
+        Command::Usage(options) => talk(|cloud| async move { usage::run(&cloud, screen, options).await }),
+        Command::Top(options) => talk(|cloud| async move { top::run(&cloud, screen, options).await }),
         Command::Up(options) => host::up(screen, options),
         Command::Runtimes => host::runtimes(screen),
         Command::Doctor => host::doctor(screen),

@@ -15,8 +15,9 @@ use services_kernel::{
 };
 use services_lambda::{Lambda, archive::CodeFolder, url::UrlBase};
 use services_logs::CloudWatchLogs;
-use services_ports::RoleCredentials;
+use services_ports::{Destinations, MeteredFunction, RoleCredentials};
 use services_sts::{SessionLookup, Sts};
+use services_usage::{Prices, Usage, Writer};
 use store_api::{Store, Tx};
 use store_embedded::{DataDir, EmbeddedStore};
 use store_segments::Segments;
@@ -29,6 +30,7 @@ use crate::{
     late_host::LateHost,
     own::{self, Choice, Page},
     pages,
+    usage_page::{self, Question},
 };
 
 /// Lambda on this host, with its output in our logs.
@@ -60,6 +62,10 @@ pub(crate) struct Cloud {
     lambda: Arc<Functions>,
     logs: Arc<CloudWatchLogs>,
     sts: Arc<Sts>,
+    usage: Usage,
+    env: Env,
+    /// The account's concurrency limit.
+    concurrency: u32,
 }
 
 /// What must be ended in order.
@@ -68,6 +74,7 @@ pub(crate) struct Rooms {
     tasks: Vec<JoinHandle<()>>,
     lambda: Arc<Functions>,
     segments: Segments,
+    usage: Usage,
     env: Env,
 }
 
@@ -77,8 +84,13 @@ impl Rooms {
         self.stop.send_replace(true);
     }
 
-    /// Lets what runs finish within the limit, ends every environment, and puts the logs on disk. True when everything
-    /// came to its end.
+    /// Recalls what counts from the first invocation on: all reserved concurrency.
+    pub(crate) async fn recall(&self) -> Result<(), Fault> {
+        self.lambda.recall_reservations().await
+    }
+
+    /// Lets what runs finish within the limit, ends every environment, and puts logs and usage on disk. True when
+    /// everything came to its end.
     pub(crate) async fn end(self, limit: Duration) -> bool {
         let begun = self.env.monotonic();
         let mut finished = self.lambda.shut_down(limit).await;
@@ -92,6 +104,9 @@ impl Rooms {
         if let Err(error) = self.segments.sync().await {
             tracing::error!(%error, "the last log lines could not be put on disk");
         }
+        if let Err(fault) = self.usage.end().await {
+            tracing::error!(?fault, "the usage of the last second could not be put on disk");
+        }
         finished
     }
 }
@@ -104,6 +119,7 @@ impl Cloud {
         let tokens = PageTokens::new(&installation.derive("page-tokens"), env.clone());
         let sts = Arc::new(Sts::new(&installation.derive("sessions"), env.clone()));
         let logs = CloudWatchLogs::new(store.clone(), segments.clone(), tokens.clone());
+        let (usage, writer) = Usage::new(store.clone());
         let lambda = Lambda::new(services_lambda::Parts {
             store: store.clone(),
             env: env.clone(),
@@ -113,6 +129,8 @@ impl Cloud {
             tokens,
             credentials: Arc::clone(&sts) as Arc<dyn RoleCredentials>,
             logs: logs.clone(),
+            meter: Arc::new(usage.clone()),
+            destinations: Destinations::new(),
             settings: lambda_settings(config, port),
         });
         let (stop, stopped) = watch::channel(false);
@@ -121,8 +139,18 @@ impl Cloud {
         tasks.push(background(AuditRetention::new(store.clone()), &store, env, &stopped));
         tasks.push(background(IdempotencySweep::new(store.clone()), &store, env, &stopped));
         tasks.push(background(BlobSweep::new(store.clone()), &store, env, &stopped));
+        tasks.push(background(usage.retention(), &store, env, &stopped));
+        // It ends when it is told to, behind the last invocation.
+        drop(tokio::spawn(Writer::run(writer)));
         let lambda = Arc::new(lambda);
-        let rooms = Rooms { stop, tasks, lambda: Arc::clone(&lambda), segments: segments.clone(), env: env.clone() };
+        let rooms = Rooms {
+            stop,
+            tasks,
+            lambda: Arc::clone(&lambda),
+            segments: segments.clone(),
+            usage: usage.clone(),
+            env: env.clone(),
+        };
         let cloud = Self {
             schemas: [model_lambda::Api::service(), model_logs::Api::service(), model_sts::Api::service()],
             dispatcher: Dispatcher::new(store),
@@ -134,6 +162,9 @@ impl Cloud {
             lambda,
             logs: Arc::new(logs),
             sts,
+            usage,
+            env: env.clone(),
+            concurrency: config.functions.concurrency,
         };
         (cloud, rooms)
     }
@@ -144,18 +175,64 @@ impl Cloud {
         M: Serve<S, Cx, Tx>,
         S: Send + Sync + 'static,
     {
-        let Call { cx, head, body, route, .. } = call;
+        let Call { mut cx, head, body, environment, route, .. } = call;
+        let inside = environment.and_then(|environment| self.lambda.lineage_of(&environment.id));
+        cx.follow(inside.as_ref());
         let route = route.unwrap_or_else(|| wire_http::route(M::service(), &head));
         let request_id = Arc::clone(&cx.request_id);
-        let response = match wire_http::read::<M>(&route, &head, body) {
+        match wire_http::read::<M>(&route, &head, body) {
             Ok(read) => {
                 let added = cx.headers.clone();
                 let outcome = self.dispatcher.dispatch::<M, S>(service, cx, read.request).await;
                 with(wire_http::respond::<M>(&route, read.operation, &outcome, &request_id), &added)
             }
             Err(error) => wire_http::refuse::<M>(&route, &error, &request_id),
+        }
+    }
+}
+
+impl Cloud {
+    /// What runs just now; with `?function=NAME` of one function, its last invocations too.
+    fn environments(&self, call: &OwnCall) -> Response<Body> {
+        let only = match call.head.uri.query().filter(|query| !query.is_empty()).map(|query| query.split_once('=')) {
+            None => None,
+            Some(Some(("function", name))) => Some(name),
+            Some(_) => return own::invalid("The one parameter of this page is `function`."),
         };
-        response
+        let only = match (&call.identity, only) {
+            (Ok(identity), Some(name)) => Some(MeteredFunction {
+                account: identity.account,
+                region: identity.region.clone(),
+                name: Arc::from(name),
+            }),
+            _ => None,
+        };
+        let last = only.as_ref().and_then(|function| self.usage.live(function));
+        let now = pages::Now {
+            snapshot: self.lambda.environments(),
+            rates: self.usage.live_all(),
+            concurrency: self.concurrency,
+            only: only.map(|function| (function, last.unwrap_or_default())),
+        };
+        own::document(&pages::environments(&now))
+    }
+
+    /// What invocations took.
+    async fn usage(&self, call: &OwnCall) -> Response<Body> {
+        let Ok(identity) = &call.identity else { return own::invalid("The caller is not known.") };
+        let query = call.head.uri.query().unwrap_or_default();
+        let question = match Question::read(query, identity.account, identity.region.clone(), self.env.now()) {
+            Ok(question) => question,
+            Err(wrong) => return own::invalid(&wrong),
+        };
+        let prices = match Prices::built_in() {
+            Ok(prices) => prices,
+            Err(error) => return own::failed("usage", &error),
+        };
+        match self.usage.summary(&question.selection).await {
+            Ok(summary) => own::document(&usage_page::document(&question, &summary, &prices)),
+            Err(fault) => own::failed("usage", &fault),
+        }
     }
 }
 
@@ -208,7 +285,8 @@ impl Upstream for Cloud {
         match page {
             Page::Runtimes => Some(own::document(&pages::runtimes(&self.host.runtimes()))),
             Page::Doctor => Some(own::document(&pages::doctor(&self.host.report()))),
-            Page::Environments => Some(own::document(&pages::environments(&self.lambda.environments()))),
+            Page::Environments => Some(self.environments(&call)),
+            Page::Usage => Some(self.usage(&call).await),
             Page::Backup => Some(own::backup(&self.embedded, &self.directory, &self.segments)),
             Page::Package(token) => own::package(self.lambda.package(&token).await),
         }

@@ -1,8 +1,8 @@
 //! Composition, configuration and boot of the whole cloud.
 //!
 //! [`run`] takes a [`ServerConfig`] and serves until it is told to stop. `boot` has the order of start and end, `cloud`
-//! puts services on back-ends and routes requests to them, `installation` keeps the keys, `own` and `pages` are what the
-//! server says of itself below `/_pileus/`, `offline` what works without a server.
+//! puts services on back-ends and routes requests to them, `installation` keeps the keys, `own`, `pages` and `usage_page`
+//! are what the server says of itself below `/_pileus/`, `offline` what works without a server.
 //!
 //! Invariant: no other crate names a back-end (the embedded store, the process sandbox).
 
@@ -18,6 +18,7 @@ mod offline;
 mod own;
 mod pages;
 mod signals;
+mod usage_page;
 
 pub use boot::{Ready, run};
 pub use compute_api::{FindingState, IsolationLevel};

@@ -30,6 +30,7 @@ pub(crate) enum Page {
     Runtimes,
     Doctor,
     Environments,
+    Usage,
     Backup,
     /// A deployment package, by the sealed token of the location that `GetFunction` answered.
     Package(String),
@@ -59,6 +60,7 @@ pub(crate) fn choose(call: &OwnCall) -> Choice {
         "runtimes" => (Page::Runtimes, &[Method::GET]),
         "doctor" => (Page::Doctor, &[Method::GET]),
         "environments" => (Page::Environments, &[Method::GET]),
+        "usage" => (Page::Usage, &[Method::GET]),
         "backup" => (Page::Backup, &[Method::GET, Method::POST]),
         _ => return Choice::Unknown,
     };
@@ -110,6 +112,17 @@ pub(crate) fn package(zip: Result<Option<Bytes>, Fault>) -> Option<Response<Body
             Some(refusal(500, "ServiceException", "The package cannot be read just now."))
         }
     }
+}
+
+/// The refusal of a query that is not as it must be.
+pub(crate) fn invalid(message: &str) -> Response<Body> {
+    refusal(400, "ValidationException", message)
+}
+
+/// The answer when the store or something else of ours failed.
+pub(crate) fn failed(what: &str, fault: &(dyn std::fmt::Debug + Send + Sync)) -> Response<Body> {
+    tracing::error!(?fault, what, "a page cannot be shown");
+    refusal(500, "ServiceException", "The page cannot be shown just now; the server's log says why.")
 }
 
 fn refusal(status: u16, code: &str, message: &str) -> Response<Body> {
