@@ -1,0 +1,44 @@
+//! The operations.
+
+mod batch;
+mod delete;
+mod moves;
+mod permissions;
+mod queues;
+mod receive;
+mod send;
+mod tags;
+
+use lang_policy::{Kind, Policy};
+use model_sqs::Error;
+pub(crate) use moves::Task;
+use services_kernel::Cx;
+use store_api::Tx;
+
+use crate::{
+    error::no_queue,
+    flow::Found,
+    names::{self, QueueName},
+};
+
+/// The queue that a URL names, if the caller may do this to it.
+pub(crate) fn find(cx: &Cx, tx: &Tx, action: &str, url: &str) -> Result<Found, Error> {
+    let name = names::of_url(cx, url)?;
+    find_named(cx, tx, action, name)
+}
+
+/// The same by its name.
+pub(crate) fn find_named(cx: &Cx, tx: &Tx, action: &str, name: QueueName) -> Result<Found, Error> {
+    name.check()?;
+    let arn = name.arn(cx);
+    let found = Found::load(cx, tx, name)?;
+    let text = found.as_ref().and_then(|found| found.queue.attributes.policy.as_deref());
+    // It was read when it was set.
+    let policy = text.and_then(|text| Policy::parse(text, Kind::Resource).ok());
+    match (cx.authorize_by::<Error>(action, &arn, policy.as_ref(), &cx.conditions()), found) {
+        (Ok(()), Some(found)) => Ok(found),
+        // Whether another account has a queue is told to those only who may use it; AWS says that there is none.
+        (Ok(()) | Err(_), None) => Err(no_queue()),
+        (Err(error), Some(_)) => Err(error),
+    }
+}

@@ -1,0 +1,10 @@
+//! SQS through its generated trait and the dispatcher, on a simulated clock.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod dead_letters;
+mod fifo;
+mod messages;
+mod model;
+mod queues;
+mod support;
