@@ -16,6 +16,7 @@ use services_kernel::{
 use services_lambda::{Lambda, archive::CodeFolder, url::UrlBase};
 use services_logs::CloudWatchLogs;
 use services_ports::{Destinations, MeteredFunction, RoleCredentials};
+use services_sqs::Sqs;
 use services_sts::{SessionLookup, Sts};
 use services_usage::{Prices, Usage, Writer};
 use store_api::{Store, Tx};
@@ -29,7 +30,7 @@ use crate::{
     installation::Installation,
     late_host::LateHost,
     own::{self, Choice, Page},
-    pages,
+    pages, provisioned,
     usage_page::{self, Question},
 };
 
@@ -52,7 +53,7 @@ pub(crate) struct Parts<'a> {
 
 /// Everything that stands behind the gateway.
 pub(crate) struct Cloud {
-    schemas: [&'static ServiceSchema; 3],
+    schemas: [&'static ServiceSchema; 4],
     dispatcher: Dispatcher,
     installation: Installation,
     embedded: EmbeddedStore,
@@ -61,6 +62,7 @@ pub(crate) struct Cloud {
     host: LateHost,
     lambda: Arc<Functions>,
     logs: Arc<CloudWatchLogs>,
+    sqs: Arc<Sqs>,
     sts: Arc<Sts>,
     usage: Usage,
     env: Env,
@@ -120,6 +122,9 @@ impl Cloud {
         let sts = Arc::new(Sts::new(&installation.derive("sessions"), env.clone()));
         let logs = CloudWatchLogs::new(store.clone(), segments.clone(), tokens.clone());
         let (usage, writer) = Usage::new(store.clone());
+        let sqs = Sqs::new(store.clone(), tokens.clone());
+        let destinations = Destinations::new();
+        destinations.register(Arc::new(sqs.clone()));
         let lambda = Lambda::new(services_lambda::Parts {
             store: store.clone(),
             env: env.clone(),
@@ -130,12 +135,13 @@ impl Cloud {
             credentials: Arc::clone(&sts) as Arc<dyn RoleCredentials>,
             logs: logs.clone(),
             meter: Arc::new(usage.clone()),
-            destinations: Destinations::new(),
+            destinations,
             settings: lambda_settings(config, port),
         });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = lambda.start_tasks(&stopped);
         tasks.push(background(logs.reconciler(), &store, env, &stopped));
+        tasks.push(background(sqs.reconciler(), &store, env, &stopped));
         tasks.push(background(AuditRetention::new(store.clone()), &store, env, &stopped));
         tasks.push(background(IdempotencySweep::new(store.clone()), &store, env, &stopped));
         tasks.push(background(BlobSweep::new(store.clone()), &store, env, &stopped));
@@ -143,6 +149,9 @@ impl Cloud {
         // It ends when it is told to, behind the last invocation.
         drop(tokio::spawn(Writer::run(writer)));
         let lambda = Arc::new(lambda);
+        let looked_at = Arc::clone(&lambda);
+        let look = move || looked_at.environments();
+        tasks.push(tokio::spawn(provisioned::count(look, usage.clone(), env.clone(), stopped)));
         let rooms = Rooms {
             stop,
             tasks,
@@ -152,7 +161,12 @@ impl Cloud {
             env: env.clone(),
         };
         let cloud = Self {
-            schemas: [model_lambda::Api::service(), model_logs::Api::service(), model_sts::Api::service()],
+            schemas: [
+                model_lambda::Api::service(),
+                model_logs::Api::service(),
+                model_sqs::Api::service(),
+                model_sts::Api::service(),
+            ],
             dispatcher: Dispatcher::new(store),
             installation: installation.clone(),
             embedded: embedded.clone(),
@@ -161,6 +175,7 @@ impl Cloud {
             host,
             lambda,
             logs: Arc::new(logs),
+            sqs: Arc::new(sqs),
             sts,
             usage,
             env: env.clone(),
@@ -245,6 +260,7 @@ impl Upstream for Cloud {
         match call.service.name {
             "lambda" => self.serve::<model_lambda::Api, _>(&self.lambda, call).await,
             "logs" => self.serve::<model_logs::Api, _>(&self.logs, call).await,
+            "sqs" => self.serve::<model_sqs::Api, _>(&self.sqs, call).await,
             // The gateway routes to the services named above and to this one only.
             _ => self.serve::<model_sts::Api, _>(&self.sts, call).await,
         }

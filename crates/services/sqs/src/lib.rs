@@ -9,6 +9,7 @@
 //! | `handle` | receipt handles |
 //! | `names` | queue names, URLs and ARNs |
 //! | `flow` | the life of a message in the store: arrive, hide, come back, leave |
+//! | `delivery` | queues as targets of other services |
 //! | `fifo` | the same for groups: order, blocking, deduplication, repeated attempts |
 //! | `tables` | the only file that knows keys |
 //! | `tasks` | the reconciler: retention, move tasks, space of what was purged or deleted |
@@ -33,6 +34,7 @@
 //!   commit on, and its space is freed in the background.
 
 mod attributes;
+mod delivery;
 mod error;
 mod fifo;
 mod flow;

@@ -1,0 +1,73 @@
+//! Queues as targets: what is delivered becomes a message, in the commit that caused it.
+
+use std::collections::BTreeMap;
+
+use base_types::Arn;
+use model_sqs::{Error, MessageAttributeValue, MessageSystemAttributeValue};
+use services_kernel::Cx;
+use services_ports::{Deliver, Delivery, DeliveryError};
+use store_api::Tx;
+use wire_schema::ServiceError;
+
+use crate::{Sqs, flow::Found, message::Given, names, ops};
+
+impl Sqs {
+    fn target(&self, cx: &Cx, tx: &Tx, target: &Arn) -> Result<Found, DeliveryError> {
+        let name = names::of_arn(cx, &target.to_string()).ok_or_else(|| DeliveryError::NotFound(target.to_string()))?;
+        ops::find_named(cx, tx, "sqs:SendMessage", name).map_err(|error| failed(error, target))
+    }
+}
+
+impl Deliver for Sqs {
+    fn service(&self) -> &'static str {
+        "sqs"
+    }
+
+    fn check(&self, cx: &Cx, tx: &Tx, target: &Arn) -> Result<(), DeliveryError> {
+        self.target(cx, tx, target).map(|_| ())
+    }
+
+    fn deliver(&self, cx: &Cx, tx: &Tx, target: &Arn, delivery: &Delivery) -> Result<(), DeliveryError> {
+        let found = self.target(cx, tx, target)?;
+        let text = std::str::from_utf8(&delivery.body)
+            .map_err(|_| DeliveryError::Refused { arn: target.to_string(), reason: "it is not text".to_owned() })?;
+        let attributes: BTreeMap<String, MessageAttributeValue> = delivery
+            .attributes
+            .iter()
+            .map(|attribute| {
+                let value = MessageAttributeValue {
+                    data_type: if attribute.number { "Number" } else { "String" }.to_owned(),
+                    string_value: Some(attribute.value.clone()),
+                    ..MessageAttributeValue::default()
+                };
+                (attribute.name.to_owned(), value)
+            })
+            .collect();
+        let trace = delivery.trace.as_ref().map(|trace| {
+            let value = MessageSystemAttributeValue {
+                data_type: "String".to_owned(),
+                string_value: Some(trace.clone()),
+                ..MessageSystemAttributeValue::default()
+            };
+            BTreeMap::from([("AWSTraceHeader".to_owned(), value)])
+        });
+        let given = Given {
+            text,
+            attributes: Some(&attributes),
+            system: trace.as_ref(),
+            group: None,
+            deduplication: None,
+            delay: None,
+        };
+        self.send_one(cx, tx, &found, given).map(drop).map_err(|error| failed(error, target))
+    }
+}
+
+fn failed(error: Error, target: &Arn) -> DeliveryError {
+    match error {
+        Error::Fault(fault) => DeliveryError::Fault(fault),
+        Error::QueueDoesNotExist(_) => DeliveryError::NotFound(target.to_string()),
+        Error::AccessDeniedException(_) => DeliveryError::Denied(error.message().to_owned()),
+        _ => DeliveryError::Refused { arn: target.to_string(), reason: error.message().to_owned() },
+    }
+}
