@@ -16,6 +16,8 @@
 mod core;
 mod keep_alive;
 mod limits;
+#[cfg(feature = "replay")]
+pub mod replay;
 mod shell;
 mod slots;
 mod survive;

@@ -380,6 +380,24 @@ impl<S, E, W> Core<S, E, W> {
         self.memory.held() > 0
     }
 
+    /// What idle environments hold that could be evicted.
+    #[cfg(feature = "replay")]
+    pub(crate) fn idle_bytes(&self) -> u64 {
+        self.memory.sum.evictable
+    }
+
+    /// How many environments are idle.
+    #[cfg(feature = "replay")]
+    pub(crate) fn idle_environments(&self) -> usize {
+        self.versions.iter().map(|(_, version)| version.idle.len() + version.ready.len()).sum()
+    }
+
+    /// What happened, from here on counted anew.
+    #[cfg(feature = "replay")]
+    pub(crate) fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
+    }
+
     fn function(&mut self, key: &Arc<str>, account: &AccountId, region: &Region) -> FunctionId<S, E, W> {
         if let Some(&id) = self.function_by_key.get(key) {
             return id;
