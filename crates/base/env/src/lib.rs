@@ -121,6 +121,13 @@ impl Env {
     /// `length` characters drawn evenly from `alphabet` (ASCII).
     #[must_use]
     pub fn id(&self, length: usize, alphabet: &[u8]) -> String {
+        // An alphabet that divides a byte's values is drawn from without bias by a byte for each character.
+        if alphabet.len() <= 256 && alphabet.len().is_power_of_two() {
+            let mut bytes = vec![0; length];
+            self.fill(&mut bytes);
+            let drawn = bytes.iter().filter_map(|byte| alphabet.get(usize::from(*byte) & (alphabet.len() - 1)));
+            return drawn.map(|&byte| char::from(byte)).collect();
+        }
         (0..length)
             .filter_map(|_| usize::try_from(self.below(alphabet.len() as u64)).ok().and_then(|i| alphabet.get(i)))
             .map(|&byte| char::from(byte))

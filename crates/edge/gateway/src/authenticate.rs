@@ -60,7 +60,8 @@ impl<U: Upstream> Gateway<U> {
                 if open {
                     claim.check(signing, rules, self.env().now())?;
                 }
-                claim.verify(&secret, &request, rules, Payload::Bytes(body))?;
+                let signing_key = self.signing_keys().of(&claim, &secret);
+                claim.verify_by(&signing_key, &request, rules, Payload::Bytes(body))?;
                 // The scope was checked: its region is one.
                 let region = claim.region.parse().unwrap_or_default();
                 Ok(Identity { account, region, principal, key_id: Some(claim.key_id.into_owned()) })

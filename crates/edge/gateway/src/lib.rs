@@ -11,6 +11,7 @@
 //! | `host` | which `Host` names are ours; function URLs; which browser requests pass |
 //! | `route` | which service, protocol and operation a request means |
 //! | `authenticate` | whose request it is: the open and the required mode |
+//! | `signing_keys` | derived keys, kept for their day |
 //! | `body` | requests' bodies, their limits |
 //! | `refusal` | AWS's errors for what the gateway itself refuses |
 //!
@@ -38,6 +39,7 @@ mod refusal;
 mod route;
 mod server;
 mod settings;
+mod signing_keys;
 mod upstream;
 
 pub use base_stream::{Body, ByteStream};

@@ -12,7 +12,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::{settings::Settings, upstream::Upstream};
+use crate::{settings::Settings, signing_keys::SigningKeys, upstream::Upstream};
 
 /// After an accept that failed (no descriptors left), this long nothing is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -33,6 +33,7 @@ struct Inner<U> {
     environment_connections: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     draining: watch::Sender<bool>,
+    signing_keys: SigningKeys,
 }
 
 /// The execution environment that a connection comes from. Who its requests are by follows from their signatures.
@@ -80,6 +81,7 @@ impl<U: Upstream> Gateway<U> {
             environment_connections,
             memory,
             draining,
+            signing_keys: SigningKeys::default(),
         }))
     }
 
@@ -192,6 +194,10 @@ impl<U: Upstream> Gateway<U> {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    pub(crate) fn signing_keys(&self) -> &SigningKeys {
+        &self.0.signing_keys
     }
 
     pub(crate) fn env(&self) -> &Env {

@@ -180,6 +180,26 @@ impl Claim<'_> {
         rules: Rules,
         payload: Payload<'_>,
     ) -> Result<(), SignatureError> {
+        self.verify_by(&self.signing_key(secret), request, rules, payload)
+    }
+
+    /// The key that the claim's scope asks for. It is good for a day: whoever verifies much keeps it.
+    #[must_use]
+    pub fn signing_key(&self, secret: &str) -> SigningKey {
+        SigningKey::derive(secret, &self.date, &self.region, &self.service)
+    }
+
+    /// As [`Claim::verify`], with the key that [`Claim::signing_key`] gave for this very scope.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn verify_by(
+        &self,
+        key: &SigningKey,
+        request: &Request<'_>,
+        rules: Rules,
+        payload: Payload<'_>,
+    ) -> Result<(), SignatureError> {
         let payload_hash = self.payload_hash(request, rules, payload)?;
         self.check_signed_headers(request, rules)?;
         let skip = match self.placement {
@@ -188,7 +208,6 @@ impl Claim<'_> {
         };
         let mut canonical = Sha256::new();
         canonical_request(request, rules, &self.signed_headers, skip, &payload_hash, &mut canonical);
-        let key = SigningKey::derive(secret, &self.date, &self.region, &self.service);
         let expected = key.sign(self.signed_at, &self.scope_text(), &canonical.finalize());
         let same: bool = expected.as_bytes().ct_eq(self.signature.as_bytes()).into();
         if same { Ok(()) } else { Err(SignatureError::Mismatch) }
