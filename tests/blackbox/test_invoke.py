@@ -84,12 +84,15 @@ def test_the_log_tail_has_aws_lines(functions, name):
     assert re.search(r"^said$", tail, re.M) and re.search(rf"^END RequestId: {request}$", tail, re.M), tail
     report = re.search(
         rf"^REPORT RequestId: {request}\tDuration: (\d+\.\d\d) ms\tBilled Duration: (\d+) ms\tMemory Size: 128 MB\t"
-        r"Max Memory Used: (\d+) MB(\tInit Duration: (\d+\.\d\d) ms)?\t?$",
+        r"Max Memory Used: (\d+) MB(\tInit Duration: (\d+\.\d\d) ms)?\tIsolation: ([a-z-]+)\tOrigin: ([a-z]+)\t?$",
         tail,
         re.M,
     )
     assert report, tail
     assert float(report[1]) <= int(report[2]) and 1 <= int(report[3]) <= 128
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    assert (headers["x-pileus-isolation"], headers["x-pileus-origin"]) == (report[6], report[7])
+    assert headers["x-pileus-start"] == "cold: first"
     again = base64.b64decode(functions.invoke(name, LogType="Tail")[1]["LogResult"]).decode()
     assert "Init Duration" in tail and "Init Duration" not in again, "only the first invocation initialises"
 

@@ -4,11 +4,18 @@
 //! cannot forge a platform line; the lines that wait never exceed the channel's bound in bytes (one line is admitted
 //! whatever its size), so a flood slows the function that makes it and nothing else; a sink whose reader is gone discards.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use base_types::Timestamp;
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 
 /// What a line costs beside its bytes, so that empty lines are bounded too.
 const LINE_COST_BYTES: usize = 64;
@@ -17,9 +24,36 @@ const LINE_COST_BYTES: usize = 64;
 #[must_use]
 pub fn channel(bound_bytes: usize) -> (OutputSink, OutputLines) {
     let bound = bound_bytes.clamp(LINE_COST_BYTES, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let room = Arc::new(Semaphore::new(bound));
-    (OutputSink { sender, room, bound }, OutputLines { receiver })
+    let shared = Arc::new(Shared {
+        waiting: Mutex::default(),
+        arrived: Notify::new(),
+        room: Semaphore::new(bound),
+        sinks: AtomicUsize::new(1),
+        bound,
+    });
+    (OutputSink(Arc::clone(&shared)), OutputLines { shared, taken: VecDeque::new() })
+}
+
+/// What both ends hold.
+struct Shared {
+    waiting: Mutex<VecDeque<OutputLine>>,
+    /// The reader is to look.
+    arrived: Notify,
+    /// Bytes that may still wait; closed when the reader has left.
+    room: Semaphore,
+    sinks: AtomicUsize,
+    bound: usize,
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<OutputLine>> {
+        // Whoever panicked while holding it left a sound list.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cost(&self, line: &OutputLine) -> usize {
+        (line.text.len() + LINE_COST_BYTES).min(self.bound)
+    }
 }
 
 /// One line of output.
@@ -49,59 +83,102 @@ pub enum OutputKind {
 }
 
 /// The writing end; cheap to clone.
-#[derive(Clone)]
-pub struct OutputSink {
-    sender: mpsc::UnboundedSender<(OutputLine, OwnedSemaphorePermit)>,
-    room: Arc<Semaphore>,
-    bound: usize,
-}
+pub struct OutputSink(Arc<Shared>);
 
 impl OutputSink {
     /// Waits until there is room, then hands the line over. Lines of one task stay in order.
     pub async fn send(&self, line: OutputLine) {
-        let cost = (line.text.len() + LINE_COST_BYTES).min(self.bound);
-        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
-        if self.sender.is_closed() {
-            return;
+        if self.hold(line).await {
+            self.flush();
         }
-        // Nearly always there is room.
-        let room = || Arc::clone(&self.room);
-        let permit = match room().try_acquire_many_owned(cost) {
-            Ok(permit) => Ok(permit),
-            // The semaphore is never closed; a reader that left frees what it held by dropping it.
-            Err(_) => tokio::select! {
-                permit = room().acquire_many_owned(cost) => permit,
-                () = self.sender.closed() => return,
-            },
-        };
-        if let Ok(permit) = permit {
-            // The reader may have left just now: then the line is discarded like any later one.
-            drop(self.sender.send((line, permit)));
+    }
+
+    /// As [`OutputSink::send`], but the reader is not woken: it takes the line with the next one that is sent, or with
+    /// [`OutputSink::flush`]. For who is about to send more. False when nobody reads any more.
+    pub async fn hold(&self, line: OutputLine) -> bool {
+        let shared = &self.0;
+        let cost = shared.cost(&line);
+        let permits = u32::try_from(cost).unwrap_or(u32::MAX);
+        if shared.room.available_permits() < cost {
+            // What is held must not keep its own reader asleep.
+            self.flush();
+        }
+        // It is closed when the reader has left: then the line is discarded like any later one.
+        let Ok(room) = shared.room.acquire_many(permits).await else { return false };
+        room.forget();
+        shared.waiting().push_back(line);
+        true
+    }
+
+    /// Wakes the reader for what is held.
+    pub fn flush(&self) {
+        self.0.arrived.notify_one();
+    }
+}
+
+impl Clone for OutputSink {
+    fn clone(&self) -> Self {
+        self.0.sinks.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for OutputSink {
+    fn drop(&mut self) {
+        if self.0.sinks.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.flush();
         }
     }
 }
 
 impl fmt::Debug for OutputSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OutputSink").field("bound", &self.bound).finish_non_exhaustive()
+        f.debug_struct("OutputSink").field("bound", &self.0.bound).finish_non_exhaustive()
     }
 }
 
 /// The reading end.
-#[derive(Debug)]
 pub struct OutputLines {
-    receiver: mpsc::UnboundedReceiver<(OutputLine, OwnedSemaphorePermit)>,
+    shared: Arc<Shared>,
+    taken: VecDeque<OutputLine>,
 }
 
 impl OutputLines {
     /// The next line, or none when every sink is gone.
     pub async fn next(&mut self) -> Option<OutputLine> {
-        self.receiver.recv().await.map(|(line, _room)| line)
+        loop {
+            // In this order: the last line of the last sink is in the list before the count falls.
+            let ended = self.shared.sinks.load(Ordering::Acquire) == 0;
+            if let Some(line) = self.try_next() {
+                return Some(line);
+            }
+            if ended {
+                return None;
+            }
+            self.shared.arrived.notified().await;
+        }
     }
 
     /// A line that is already waiting.
     pub fn try_next(&mut self) -> Option<OutputLine> {
-        self.receiver.try_recv().ok().map(|(line, _room)| line)
+        if self.taken.is_empty() {
+            std::mem::swap(&mut *self.shared.waiting(), &mut self.taken);
+        }
+        let line = self.taken.pop_front()?;
+        self.shared.room.add_permits(self.shared.cost(&line));
+        Some(line)
+    }
+}
+
+impl Drop for OutputLines {
+    fn drop(&mut self) {
+        self.shared.room.close();
+    }
+}
+
+impl fmt::Debug for OutputLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputLines").field("taken", &self.taken.len()).finish_non_exhaustive()
     }
 }
 
@@ -145,6 +222,50 @@ mod tests {
         drop(lines);
         for _ in 0..100 {
             sink.send(line("discarded")).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_held_comes_with_the_next_line_or_when_it_is_flushed() {
+        let (sink, mut lines) = channel(1 << 10);
+        let mut next = Box::pin(lines.next());
+        assert!(futures_are_pending(&mut next).await);
+        assert!(sink.hold(line("a")).await);
+        assert!(futures_are_pending(&mut next).await, "nobody was woken");
+        sink.send(line("b")).await;
+        assert_eq!(next.await, Some(line("a")));
+        assert_eq!(lines.next().await, Some(line("b")));
+        assert!(sink.hold(line("c")).await);
+        sink.flush();
+        assert_eq!(lines.next().await, Some(line("c")));
+        assert!(sink.hold(line("d")).await);
+        drop(sink);
+        assert_eq!((lines.next().await, lines.next().await), (Some(line("d")), None));
+    }
+
+    #[tokio::test]
+    async fn lines_that_are_held_never_wait_for_room_that_they_take_themselves() {
+        let (sink, mut lines) = channel(2 * LINE_COST_BYTES);
+        let reading = tokio::spawn(async move {
+            let mut count = 0;
+            while lines.next().await.is_some() {
+                count += 1;
+            }
+            count
+        });
+        for _ in 0..100 {
+            sink.hold(line("")).await;
+        }
+        drop(sink);
+        assert_eq!(reading.await.unwrap(), 100);
+    }
+
+    /// Whether a future that is polled by its own wake-ups only is still pending.
+    async fn futures_are_pending(future: &mut std::pin::Pin<Box<impl Future<Output = Option<OutputLine>>>>) -> bool {
+        tokio::select! {
+            biased;
+            _ = future => false,
+            () = tokio::task::yield_now() => true,
         }
     }
 }

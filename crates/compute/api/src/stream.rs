@@ -53,4 +53,9 @@ impl ResponseStream {
     pub async fn next(&mut self) -> Option<StreamPiece> {
         self.0.recv().await
     }
+
+    /// A piece that is already waiting.
+    pub fn try_next(&mut self) -> Option<StreamPiece> {
+        self.0.try_recv().ok()
+    }
 }

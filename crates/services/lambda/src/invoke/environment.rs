@@ -35,6 +35,8 @@ use crate::{
 const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// How long an initialisation ahead of need may take at least.
 const AHEAD_INIT_TIMEOUT: Duration = Duration::from_secs(130);
+/// How long `START` may wait for the lines after it.
+const HELD_MAX: Duration = Duration::from_millis(20);
 /// Lines handed over to the logs at once.
 const LINES_PER_BATCH: usize = 256;
 
@@ -177,11 +179,13 @@ async fn forward<L: LogSink>(mut lines: OutputLines, ground: Arc<Ground<L>>, str
         {
             batch.push(next);
         }
-        // The bytes are copied: a line may be a slice of a large buffer.
-        let batch: Vec<LogLine> = batch
-            .into_iter()
-            .map(|line| LogLine { timestamp: line.at, text: Bytes::copy_from_slice(&line.text) })
-            .collect();
+        // What the function wrote is copied: its lines may be slices of a large buffer.
+        let own = |line: OutputLine| match line.kind {
+            OutputKind::Platform => line.text,
+            OutputKind::Stdout | OutputKind::Stderr | OutputKind::Log => Bytes::copy_from_slice(&line.text),
+        };
+        let batch: Vec<LogLine> =
+            batch.into_iter().map(|line| LogLine { timestamp: line.at, text: own(line) }).collect();
         if let Err(fault) = append(&ground, &stream, &mut target, batch).await {
             tracing::error!(group = stream.group, stream = stream.stream, ?fault, "lines of a function were lost");
         }
@@ -214,16 +218,22 @@ async fn ensure<L: LogSink>(ground: &Ground<L>, stream: &Stream) -> Result<LogTa
     ground.store.transact(move |tx| logs.ensure_stream(&cx, tx, &stream.group, &stream.stream)).await
 }
 
-/// Writes lines of the platform.
+/// Writes lines of the platform, and wakes whoever reads them once.
 pub(crate) async fn say(
     sink: &OutputSink,
     env: &Env,
     request_id: Option<&Arc<str>>,
     lines: impl IntoIterator<Item = String>,
 ) {
+    hold(sink, env, request_id, lines).await;
+    sink.flush();
+}
+
+/// Writes lines of the platform; they are read with the next that are said.
+async fn hold(sink: &OutputSink, env: &Env, request_id: Option<&Arc<str>>, lines: impl IntoIterator<Item = String>) {
     for line in lines {
         let text = Bytes::from(line);
-        sink.send(OutputLine { at: env.now(), kind: OutputKind::Platform, request_id: request_id.cloned(), text })
+        sink.hold(OutputLine { at: env.now(), kind: OutputKind::Platform, request_id: request_id.cloned(), text })
             .await;
     }
 }
@@ -395,6 +405,20 @@ impl<H: FunctionHost> FunctionHost for Logged<H> {
     }
 }
 
+impl<E: Environment> LoggedEnvironment<E> {
+    /// Runs an invocation. Who reads the log is woken once for all that a short one says, and soon for a long one.
+    async fn run(&mut self, invocation: Invocation, sink: &OutputSink) -> Completion {
+        let running = self.environment.invoke(invocation);
+        tokio::pin!(running);
+        tokio::select! {
+            biased;
+            completion = &mut running => return completion,
+            () = self.env.sleep(HELD_MAX) => sink.flush(),
+        }
+        running.await
+    }
+}
+
 impl<E: Environment> Environment for LoggedEnvironment<E> {
     fn id(&self) -> EnvironmentId {
         self.environment.id()
@@ -438,8 +462,8 @@ impl<E: Environment> Environment for LoggedEnvironment<E> {
         let spec = Arc::clone(self.environment.spec());
         self.following.runs(invocation.trace_id.as_deref());
         let start = report::start(&request_id, &spec.version, self.log, self.env.now());
-        say(&spec.output, &self.env, Some(&request_id), start.clone()).await;
-        let mut completion = self.environment.invoke(invocation).await;
+        hold(&spec.output, &self.env, Some(&request_id), start.clone()).await;
+        let mut completion = self.run(invocation, &spec.output).await;
         if let Some(retried) = self.retried.take() {
             completion.figures.duration += retried;
             completion.figures.init_duration = None;

@@ -84,6 +84,8 @@ pub(crate) enum NotCalled {
     Throttled(&'static str),
     /// The version is not active.
     NotActive(&'static str),
+    /// It is being initialised for SnapStart.
+    Initialising,
     /// This host cannot run it.
     Unrunnable(String),
     /// The platform cannot run it now.
@@ -99,6 +101,9 @@ impl From<NotCalled> for Error {
             NotCalled::NotActive(state) => Self::resource_conflict_exception(format!(
                 "The operation cannot be performed at this time. The function is currently in the following state: {state}"
             )),
+            NotCalled::Initialising => Self::snap_start_not_ready_exception(
+                "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE.",
+            ),
             NotCalled::Unrunnable(why) => Self::invalid_runtime_exception(why),
             NotCalled::Unready(why) => Self::resource_not_ready_exception(why),
             NotCalled::Fault(fault) => Self::from(fault),
@@ -126,6 +131,7 @@ impl<H: FunctionHost, L: LogSink> Runner<H, L> {
         let runnable = route.pick(self.env.below(Alias::DRAWS));
         match &runnable.state {
             State::Active => Ok(Chosen { version: Arc::clone(&runnable.version), function: route.metered.clone() }),
+            State::Pending if runnable.version.spec.snapshot.is_some() => Err(NotCalled::Initialising),
             other => Err(NotCalled::NotActive(other.as_str())),
         }
     }

@@ -30,10 +30,39 @@ pub(super) enum Opened {
 pub(super) struct Streaming {
     /// What the runtime declared.
     pub(super) content_type: Option<String>,
-    pieces: ResponseStream,
     /// What came before anything was declared.
     early: Option<Bytes>,
+    source: Source,
+}
+
+/// The pieces and the end of one invocation.
+struct Source {
+    pieces: ResponseStream,
     running: JoinHandle<Result<Finished, NotCalled>>,
+    ended: Option<Result<Finished, NotCalled>>,
+}
+
+impl Source {
+    /// The next piece; none when the invocation has ended and nothing waits any more, whoever still holds the sink.
+    async fn next(&mut self) -> Option<StreamPiece> {
+        if self.ended.is_none() {
+            tokio::select! {
+                biased;
+                piece = self.pieces.next() => return piece,
+                ended = &mut self.running => self.ended = Some(ended_as(ended)),
+            }
+        }
+        self.pieces.try_next()
+    }
+
+    async fn end(self) -> Result<Finished, NotCalled> {
+        // Nobody reads any more: the function need not wait.
+        drop(self.pieces);
+        match self.ended {
+            Some(ended) => ended,
+            None => ended_as(self.running.await),
+        }
+    }
 }
 
 /// Calls a version and waits until it begins to answer.
@@ -42,28 +71,15 @@ pub(super) async fn open<H: FunctionHost, L: LogSink>(
     chosen: Chosen<L>,
     call: Call,
 ) -> Result<Opened, NotCalled> {
-    let (sink, mut pieces) = compute_api::stream::response();
-    let mut running = tokio::spawn(runner.run(chosen, Call { response: Some(sink), ..call }));
-    let first = tokio::select! {
-        biased;
-        first = pieces.next() => first,
-        ended = &mut running => {
-            // What it sent last may still wait.
-            match pieces.next().await {
-                None => return ended_as(ended).map(Opened::Whole),
-                first => {
-                    running = tokio::spawn(async move { ended_as(ended) });
-                    first
-                }
-            }
-        }
-    };
-    let (content_type, early) = match first {
-        None => return ended_as(running.await).map(Opened::Whole),
+    let (sink, pieces) = compute_api::stream::response();
+    let running = tokio::spawn(runner.run(chosen, Call { response: Some(sink), ..call }));
+    let mut source = Source { pieces, running, ended: None };
+    let (content_type, early) = match source.next().await {
+        None => return source.end().await.map(Opened::Whole),
         Some(StreamPiece::Begin { content_type }) => (content_type, None),
         Some(StreamPiece::Body(bytes)) => (None, Some(bytes)),
     };
-    Ok(Opened::Streams(Streaming { content_type, pieces, early, running }))
+    Ok(Opened::Streams(Streaming { content_type, early, source }))
 }
 
 impl Streaming {
@@ -73,18 +89,16 @@ impl Streaming {
             return Some(bytes);
         }
         loop {
-            match self.pieces.next().await? {
-                StreamPiece::Body(bytes) if bytes.is_empty() => {}
-                StreamPiece::Body(bytes) => return Some(bytes),
-                StreamPiece::Begin { .. } => {}
+            match self.source.next().await? {
+                StreamPiece::Body(bytes) if !bytes.is_empty() => return Some(bytes),
+                StreamPiece::Body(_) | StreamPiece::Begin { .. } => {}
             }
         }
     }
 
     /// How the invocation ended. What is still streamed is discarded.
     pub(super) async fn end(self) -> Result<Finished, NotCalled> {
-        drop(self.pieces);
-        ended_as(self.running.await)
+        self.source.end().await
     }
 }
 
