@@ -129,16 +129,24 @@ impl Exchange {
 
     /// `GET /runtime/invocation/next`.
     pub(crate) async fn next(&self) -> Result<Event, Refusal> {
-        let first = {
-            let mut state = self.state.lock();
-            let first = state.phase == Phase::Started;
-            match state.phase {
-                Phase::Started | Phase::Ready | Phase::Answered(_) => state.phase = Phase::Ready,
-                Phase::InitError | Phase::Running(_) | Phase::Answering(..) => {
-                    return Err(Refusal::Transition { from: state.phase.name(), to: "Ready" });
+        let first = loop {
+            let changed = self.offered.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let mut state = self.state.lock();
+                match state.phase {
+                    Phase::Started | Phase::Ready | Phase::Answered(_) => {
+                        break std::mem::replace(&mut state.phase, Phase::Ready) == Phase::Started;
+                    }
+                    // The official Node client asks while its broken stream still comes in: it is waited for.
+                    Phase::Answering(..) => {}
+                    Phase::InitError | Phase::Running(_) => {
+                        return Err(Refusal::Transition { from: state.phase.name(), to: "Ready" });
+                    }
                 }
             }
-            first
+            changed.await;
         };
         if first {
             self.tell(Message::Ready).await;
@@ -187,6 +195,7 @@ impl Exchange {
                 state.phase = Phase::Answered(Arc::clone(id));
             }
         }
+        self.offered.notify_waiters();
         self.tell(message).await;
     }
 
@@ -196,6 +205,8 @@ impl Exchange {
         if let Phase::Answering(id, _) = &state.phase {
             state.phase = Phase::Running(Arc::clone(id));
         }
+        drop(state);
+        self.offered.notify_waiters();
     }
 
     /// `POST /runtime/init/error`.
@@ -249,6 +260,24 @@ mod tests {
         let late = exchange.begin_answer("a", "InvocationErrorResponse");
         assert_eq!(late, Err(Refusal::Transition { from: "ResponseSent", to: "InvocationErrorResponse" }));
         assert_eq!(messages.recv().await, Some(Message::Response(Bytes::new())));
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_an_answer_comes_in_waits_for_its_end() {
+        let (exchange, mut messages) = Exchange::new();
+        exchange.offer(event("a"));
+        exchange.next().await.unwrap();
+        exchange.begin_answer("a", "InvocationResponse").unwrap();
+        let asking = tokio::spawn({
+            let exchange = Arc::clone(&exchange);
+            async move { exchange.next().await.map(|event| event.request_id) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!asking.is_finished() && !exchange.is_quiet());
+        exchange.finish_answer(Message::StreamEnd(None)).await;
+        exchange.offer(event("b"));
+        assert_eq!(asking.await.unwrap(), Ok(Arc::from("b")));
+        assert_eq!(messages.recv().await, Some(Message::Ready));
     }
 
     #[tokio::test]

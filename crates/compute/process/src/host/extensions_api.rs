@@ -133,8 +133,8 @@ pub(super) async fn subscribe(api: &Api, logs: bool, request: Request<Incoming>)
     };
     let types = subscription.type_names();
     match api.telemetry.subscribe(&name, subscription) {
-        Ok(()) => {
-            api.say(&subscribed_line(&name, logs, &types)).await;
+        Ok(what) => {
+            api.say(subscribed_line(&name, logs, &types), &what).await;
             document_of(Bytes::from_static(b"\"OK\""))
         }
         Err(Closed) => {

@@ -13,6 +13,7 @@ use std::{
 use base_env::Env;
 use bytes::{Bytes, BytesMut};
 use compute_api::{OutputKind, OutputLine, OutputSink};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::net::unix::pipe::Receiver;
 
 use super::telemetry::{Hub, Source};
@@ -92,9 +93,10 @@ impl Output {
 
     /// Moves what was written before now, and ends the function's unfinished lines.
     pub(crate) async fn drain(&mut self) {
-        for index in 0..self.pipes.len() {
+        let waiting = self.readable_now();
+        for (index, waiting) in waiting.into_iter().enumerate() {
             let mut seen = 0;
-            while seen < PIPE_BYTES {
+            while seen < PIPE_BYTES && waiting {
                 match self.read(index, true) {
                     0 => break,
                     read => seen += read,
@@ -108,8 +110,26 @@ impl Output {
                 let (kind, source, text) = (pipe.kind, pipe.source, pipe.partial.split().freeze());
                 self.push(kind, source, text);
             }
+            if self.pipes[index].partial.is_empty() {
+                // An idle environment shall not hold room for output.
+                self.pipes[index].partial = BytesMut::new();
+            }
         }
         self.deliver().await;
+    }
+
+    /// Which pipes have something, or have ended: asked of the kernel in one call. Most invocations write nothing.
+    fn readable_now(&self) -> Vec<bool> {
+        let mut found = vec![false; self.pipes.len()];
+        let open = || self.pipes.iter().enumerate().filter_map(|(index, pipe)| Some((index, pipe.receiver.as_ref()?)));
+        let mut asked: Vec<_> = open().map(|(_, receiver)| PollFd::new(receiver, PollFlags::IN)).collect();
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // What cannot be asked is read.
+        let known = rustix::event::poll(&mut asked, Some(&now)).is_ok();
+        for ((index, _), fd) in open().zip(&asked) {
+            found[index] = !known || !fd.revents().is_empty();
+        }
+        found
     }
 
     /// The same, but a sink that stays full for longer than `limit` loses what it does not take.

@@ -7,7 +7,8 @@ use base_env::Env;
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use compute_api::{
-    EnvironmentSpec, OutputKind, OutputLine, StreamError, endpoint::CONNECTIONS_MAX, stream::STREAMED_BYTES_MAX,
+    EnvironmentSpec, LogFormat, OutputKind, OutputLine, StreamError, endpoint::CONNECTIONS_MAX,
+    stream::STREAMED_BYTES_MAX,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -20,7 +21,7 @@ use super::{
     extensions::Extensions,
     extensions_api,
     stream::{self, RESPONSE_BYTES_MAX},
-    telemetry::Hub,
+    telemetry::{Hub, What},
 };
 
 const PREFIX: &str = "/2018-06-01/runtime/";
@@ -44,11 +45,16 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Writes a line of the platform into the log.
-    pub(crate) async fn say(&self, line: &str) {
-        let text = Bytes::copy_from_slice(line.as_bytes());
-        let line = OutputLine { at: self.env.now(), kind: OutputKind::Platform, request_id: None, text };
-        self.spec.output.send(line).await;
+    /// Writes something of the platform into the log: this line, or in the JSON format the event itself, which is one for
+    /// information.
+    pub(crate) async fn say(&self, line: String, what: &What) {
+        let at = self.env.now();
+        let text = match (self.spec.logging.format, self.spec.logging.system_level.as_deref()) {
+            (LogFormat::Text, _) => Bytes::from(line),
+            (LogFormat::Json, Some("WARN")) => return,
+            (LogFormat::Json, _) => what.to_log_line(at),
+        };
+        self.spec.output.send(OutputLine { at, kind: OutputKind::Platform, request_id: None, text }).await;
     }
 }
 
@@ -296,15 +302,20 @@ impl Collected {
 pub(super) async fn collect(request: Request<Incoming>, limit: usize) -> Result<Collected, hyper::Error> {
     let mut body = request.into_body();
     let mut collected = Collected { size: 0, body: None, trailers: HeaderMap::new() };
+    let mut first = Bytes::new();
     let mut kept = BytesMut::new();
     while let Some(frame) = body.frame().await {
         match frame?.into_data() {
             Ok(data) => {
                 collected.size += data.len() as u64;
-                if collected.size <= limit as u64 {
-                    kept.extend_from_slice(&data);
+                if collected.size > limit as u64 {
+                    (first, kept) = (Bytes::new(), BytesMut::new());
+                } else if collected.size == data.len() as u64 {
+                    // Most bodies come in one piece, which need not be copied.
+                    first = data;
                 } else {
-                    kept = BytesMut::new();
+                    kept.extend_from_slice(&std::mem::take(&mut first));
+                    kept.extend_from_slice(&data);
                 }
             }
             Err(frame) => {
@@ -315,7 +326,7 @@ pub(super) async fn collect(request: Request<Incoming>, limit: usize) -> Result<
         }
     }
     if collected.size <= limit as u64 {
-        collected.body = Some(kept.freeze());
+        collected.body = Some(if kept.is_empty() { first } else { kept.freeze() });
     }
     Ok(collected)
 }
@@ -325,7 +336,10 @@ pub(super) fn text(headers: &HeaderMap, name: &str) -> String {
 }
 
 pub(super) fn accepted() -> Response<Full<Bytes>> {
-    body(StatusCode::ACCEPTED, serde_json::json!({ "status": "OK" }))
+    let mut response = Response::new(Full::new(Bytes::from_static(br#"{"status":"OK"}"#)));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn refuse(refusal: &Refusal) -> Response<Full<Bytes>> {
@@ -360,10 +374,7 @@ fn not_found() -> Response<Full<Bytes>> {
 }
 
 pub(super) fn json_error(status: StatusCode, error_type: &str, message: &str) -> Response<Full<Bytes>> {
-    body(status, serde_json::json!({ "errorMessage": message, "errorType": error_type }))
-}
-
-fn body(status: StatusCode, document: serde_json::Value) -> Response<Full<Bytes>> {
+    let document = serde_json::json!({ "errorMessage": message, "errorType": error_type });
     let mut response = Response::new(Full::new(Bytes::from(document.to_string())));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -170,8 +170,9 @@ impl Stage {
                 shown.state,
                 error.unwrap_or_default()
             );
-            api.say(&line).await;
-            api.telemetry.tell(What::extension(&shown));
+            let what = What::extension(&shown);
+            api.say(line, &what).await;
+            api.telemetry.tell(what);
         }
     }
 }

@@ -121,7 +121,12 @@ impl Inner {
                         match message {
                             Message::Log(record) => output.record(record),
                             message => {
-                                if let Some(message) = delivery.take(message).await {
+                                let taken = tokio::select! {
+                                    biased;
+                                    taken = delivery.take(message) => taken,
+                                    () = &mut late => return Happened::Ended(end),
+                                };
+                                if let Some(message) = taken {
                                     return Happened::Message(message);
                                 }
                             }

@@ -3,10 +3,13 @@
 
 use std::path::PathBuf;
 
-use compute_api::{Environment, output};
+use compute_api::{Environment, Outcome, output};
 use serde_json::json;
 
-use crate::harness::{bench, block_on, event, failure, spec, success};
+use crate::{
+    harness::{bench, block_on, event, failure, spec, success},
+    stream::streamed,
+};
 
 /// The folder of a client, if it was installed.
 fn client(name: &str) -> Option<PathBuf> {
@@ -51,4 +54,48 @@ fn aws_lambda_ric_is_served() {
 #[test]
 fn lambda_runtime_is_served() {
     serves("lambda_runtime", "rust", "Error");
+}
+
+/// What a client streams, and where it breaks off.
+fn streams(name: &str, handler: &str, prelude: &str, error_type: Option<&str>) {
+    let Some(folder) = client(name) else { return };
+    block_on(async {
+        let (sink, _lines) = output::channel(1 << 20);
+        let mut environment = bench().start(spec("provided.al2023", handler, folder, sink)).await;
+        let expected: String = (0..300).map(|piece| format!("piece {piece}\n")).collect();
+        for (payload, breaks) in [(r#"{"stream":300}"#, false), (r#"{"stream":300,"break":1}"#, true)] {
+            if breaks && error_type.is_none() {
+                continue;
+            }
+            let (completion, kind, bytes) = streamed(&mut environment, payload).await;
+            assert!(kind.is_some());
+            let split = bytes.windows(8).position(|window| window == [0; 8]).map_or(0, |at| at + 8);
+            assert_eq!(String::from_utf8_lossy(&bytes[..split.saturating_sub(8)]), prelude);
+            let body = String::from_utf8(bytes[split..].to_vec()).unwrap();
+            match completion.outcome {
+                Outcome::Streamed { error: None, .. } if !breaks => assert_eq!(body, expected),
+                Outcome::Streamed { error: Some(error), .. } if breaks => {
+                    assert_eq!(Some(error.error_type.as_str()), error_type);
+                    assert!(expected.starts_with(&body));
+                }
+                other => panic!("{other:?}, log: {}", String::from_utf8_lossy(&completion.log_tail)),
+            }
+        }
+        environment.stop().await;
+    });
+}
+
+#[test]
+fn aws_lambda_ric_streams() {
+    streams("aws-lambda-ric", "index.streaming", r#"{"statusCode":201}"#, Some("TypeError"));
+}
+
+#[test]
+fn lambda_runtime_streams() {
+    streams(
+        "lambda_runtime",
+        "any",
+        r#"{"statusCode":200,"headers":{"content-type":"application/octet-stream"},"cookies":[]}"#,
+        None,
+    );
 }

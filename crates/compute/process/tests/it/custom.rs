@@ -201,3 +201,60 @@ fn a_layer_may_bring_the_bootstrap() {
         assert_eq!(success(&bench().once(spec, "{}").await), "layer");
     });
 }
+
+#[test]
+fn garbage_giants_and_idlers_are_borne_and_the_runtime_goes_on() {
+    let run = r#"
+import socket
+def raw(data, wait=2):
+    s = socket.create_connection(("127.0.0.1", 9001))
+    s.settimeout(wait)
+    try:
+        s.sendall(data)
+        return s.recv(200).split(b"\r\n")[0].decode()
+    except OSError as error:
+        return type(error).__name__
+seen = [raw(b"\x00\xff garbage\r\n\r\n"), raw(b"GET / HTTP/9.9\r\n\r\n")]
+seen.append(raw(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\nA: " + b"a" * (1 << 20) + b"\r\n\r\n"))
+seen.append(raw(b"POST /2018-06-01/runtime/invocation/" + b"i" * 30000 + b"/response HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"))
+seen.append(raw(b"POST /2018-06-01/runtime/invocation/x/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"))
+# Heads that never end, on as many connections as there may be but one.
+slow = [socket.create_connection(("127.0.0.1", 9001)) for _ in range(60)]
+for s in slow: s.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHos")
+idle = []
+for _ in range(800):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex(("127.0.0.1", 9001))
+    idle.append(s)
+post(id, "response", json.dumps(seen))
+for s in slow + idle: s.close()
+"#;
+    block_on(async {
+        let (spec, _lines) = bench().function("provided.al2023", "bootstrap", &bootstrap(run));
+        let mut environment = bench().start(spec).await;
+        for round in 0..2 {
+            let seen = success(&environment.invoke(event(&format!("r-{round}"), "{}")).await);
+            let told = |index: usize| seen[index].as_str().unwrap().to_owned();
+            assert!(told(0).contains("400 Bad Request"), "{seen}");
+            assert!(told(1).contains("400") || told(1).contains("505"), "{seen}");
+            assert!(told(2).contains("431") || told(2).contains("Error"), "{seen}");
+            assert!(told(3).contains("400 Bad Request"), "{seen}");
+            assert!(told(4).contains("400 Bad Request"), "{seen}");
+        }
+        environment.stop().await;
+    });
+}
+
+#[test]
+fn a_runtime_that_never_asks_again_is_stopped_at_the_timeout() {
+    let run = "post(id, 'response', '1')\nimport time\ntime.sleep(60)";
+    block_on(async {
+        let (mut spec, _lines) = bench().function("provided.al2023", "bootstrap", &bootstrap(run));
+        spec.timeout = Duration::from_millis(700);
+        let mut environment = bench().start(spec).await;
+        assert_eq!(success(&environment.invoke(event("a", "{}")).await), 1);
+        assert!(matches!(environment.invoke(event("b", "{}")).await.outcome, Outcome::Timeout));
+        assert!(!environment.is_alive());
+    });
+}

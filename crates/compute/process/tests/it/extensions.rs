@@ -264,7 +264,7 @@ fn an_extension_that_does_not_come_up_fails_the_initialisation() {
             }
         }
         let (mut spec, mut lines) = with_extensions("silent", PYTHON, &[("e", program(silent))]);
-        spec.init_timeout = Duration::from_millis(700);
+        spec.init_timeout = Duration::from_secs(3);
         assert_eq!(bench().init_failure(spec).await.outcome, InitOutcome::Timeout);
         let line = "EXTENSION\tName: e\tState: Registered\tEvents: [INVOKE]\n".to_owned();
         assert!(texts(&mut lines).contains(&line));

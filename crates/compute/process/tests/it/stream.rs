@@ -32,7 +32,10 @@ async fn read(mut stream: ResponseStream) -> (Option<String>, Vec<u8>) {
 }
 
 /// One invocation with a sink, read to its end.
-async fn streamed<E: Environment>(environment: &mut E, payload: &str) -> (Completion, Option<String>, Vec<u8>) {
+pub(crate) async fn streamed<E: Environment>(
+    environment: &mut E,
+    payload: &str,
+) -> (Completion, Option<String>, Vec<u8>) {
     let (sink, stream) = response();
     let mut invocation = event("r-1", payload);
     invocation.response = Some(sink);

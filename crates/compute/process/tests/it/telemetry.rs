@@ -126,6 +126,10 @@ print("SUBSCRIBED", answer[0], answer[2])
         let (mut spec, mut lines) = with_extensions("logs", PYTHON, &[("ear", listener(subscribe))]);
         spec.logging.format = LogFormat::Json;
         let mut environment = bench().start(spec).await;
+        // In the JSON format the platform's lines are the events themselves.
+        let started = texts(&mut lines);
+        let told = |kind: &str| started.iter().any(|line| line.contains(&format!("\"type\":\"{kind}\"")));
+        assert!(told("platform.extension") && told("platform.logsSubscription"), "{started:?}");
         success(&environment.invoke(event("r-1", "1")).await);
         environment.settle().await;
         environment.stop().await;
@@ -206,7 +210,7 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 ask("PUT", "/2022-07-01/telemetry", json.dumps({"schemaVersion": "2025-01-29", "types": ["platform", "function"],
     "buffering": {"timeoutMs": 25}, "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:8080"}}), id)
 "#;
-    let code = "import time\ndef handler(event, context):\n    for i in range(5000): print('line', i)\n    time.sleep(1.5)\n    return 1\n";
+    let code = "import time\ndef handler(event, context):\n    for i in range(2500): print('line', i)\n    time.sleep(1.5)\n    return 1\n";
     block_on(async {
         let (spec, mut lines) = with_extensions("slow-ear", code, &[("ear", listener(subscribe))]);
         let mut environment = bench().start(spec).await;
@@ -217,6 +221,6 @@ ask("PUT", "/2022-07-01/telemetry", json.dumps({"schemaVersion": "2025-01-29", "
         let dropped: u64 =
             of(&events, "platform.logsDropped").iter().map(|record| record["droppedRecords"].as_u64().unwrap()).sum();
         let heard = of(&events, "function").len() as u64;
-        assert!(dropped > 0 && heard + dropped >= 5000 && heard < 5000, "{heard} heard, {dropped} dropped");
+        assert!(dropped > 0 && heard > 0 && heard + dropped <= 2500, "{heard} heard, {dropped} dropped");
     });
 }

@@ -183,6 +183,12 @@ impl What {
         Self::Platform { event: "platform.logsDropped", record }
     }
 
+    /// The event as a line of a log in the JSON format.
+    pub(crate) fn to_log_line(&self, at: Timestamp) -> Bytes {
+        let Self::Platform { event, record } = self else { return Bytes::new() };
+        Bytes::from(format!("{}\n", json!({ "time": time(at), "type": event, "record": record })))
+    }
+
     /// How much text it holds.
     pub(super) fn text_bytes(&self) -> usize {
         match self {

@@ -117,8 +117,8 @@ impl Hub {
         }
     }
 
-    /// Adds a subscriber, or replaces the one of the same extension and interface.
-    pub(crate) fn subscribe(&self, name: &str, subscription: Subscription) -> Result<(), Closed> {
+    /// Adds a subscriber, or replaces the one of the same extension and interface; answers what is told of it.
+    pub(crate) fn subscribe(&self, name: &str, subscription: Subscription) -> Result<What, Closed> {
         let Some(Network { link, id }) = &self.network else { return Err(Closed) };
         let told = What::subscribed(name, &subscription);
         let subscriber = Arc::new(Subscriber::new(name, subscription));
@@ -136,8 +136,8 @@ impl Hub {
         let port = subscriber.port();
         let sandbox = delivery::Connector { link: Arc::clone(link), id: *id, port };
         self.tasks.lock().spawn(delivery::deliver(Arc::clone(&self.shared), subscriber, sandbox));
-        self.tell(told);
-        Ok(())
+        self.tell(told.clone());
+        Ok(told)
     }
 
     /// The initialisation is over: nobody subscribes any more.
