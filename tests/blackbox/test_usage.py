@@ -49,7 +49,7 @@ def test_every_invocation_error_throttle_and_cold_start_is_counted(functions, na
     functions.invoke(name, {"act": "burn"})
     functions.invoke(name, {"act": "sleep"})
     functions.invoke(name, {"act": "fine"})
-    functions.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": {"A": "1"}})
+    functions.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": {"TURN": "1"}})
     functions.updated(name)
     functions.invoke(name, {"act": "fine"})
     functions.lambda_.invoke(FunctionName=name, InvocationType="Event", Payload=b'{"act":"fine"}')

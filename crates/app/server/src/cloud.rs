@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use base_env::Env;
 use base_types::{AccountId, Fault};
-use compute_api::{FunctionHost as _, IsolationLevel};
+use compute_api::{Egress, FunctionHost as _, IsolationLevel};
 use edge_gateway::{Body, Call, Key, Lookup, OwnCall, Upstream, UrlCall};
 use http::{HeaderValue, Request, Response, Uri, uri::PathAndQuery};
 use services_kernel::{
@@ -386,6 +386,8 @@ fn lambda_settings(config: &ServerConfig, port: Option<u16>) -> services_lambda:
     services_lambda::Settings {
         urls: UrlBase { scheme: "http".to_owned(), domain, port },
         isolation_min,
+        // Whoever may call without a signature may reach the internet without a function, too.
+        egress: if config.auth_required() { Egress::None } else { Egress::Offered },
         ..services_lambda::Settings::default()
     }
 }
@@ -409,9 +411,11 @@ mod tests {
     #[test]
     fn required_signatures_ask_for_full_isolation_unless_told() {
         let mut config = ServerConfig::default();
+        assert_eq!(lambda_settings(&config, Some(1)).egress, Egress::Offered);
         assert_eq!(lambda_settings(&config, Some(1)).isolation_min, IsolationLevel::SingleUid);
         config.auth = crate::Auth::Required;
         assert_eq!(lambda_settings(&config, Some(1)).isolation_min, IsolationLevel::Full);
+        assert_eq!(lambda_settings(&config, Some(1)).egress, Egress::None);
         config.functions.isolation_min = "no-limits".to_owned();
         assert_eq!(lambda_settings(&config, Some(1)).isolation_min, IsolationLevel::NoLimits);
     }

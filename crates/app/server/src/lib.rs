@@ -17,6 +17,7 @@ mod logging;
 mod offline;
 mod own;
 mod pages;
+mod provisioned;
 mod signals;
 mod usage_page;
 

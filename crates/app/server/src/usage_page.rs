@@ -149,6 +149,7 @@ fn figures(sums: &Sums) -> Map<String, Value> {
         "asynchronous": sums.asynchronous,
         "provisioned": sums.provisioned,
         "gb_seconds": sums.gb_seconds(),
+        "provisioned_gb_seconds": sums.reserved_gb_seconds(),
         "billed_ms": sums.billed_millis,
         "cpu_seconds": sums.cpu_micros as f64 / 1e6,
         "duration_ms": spread(&sums.duration, sums.duration_micros),

@@ -88,13 +88,18 @@ impl Usage {
         answer.await.map_err(|_| writer::ended())?
     }
 
+    /// Adds what a version had provisioned for the last `span`: the configured memory of its ready environments together.
+    pub fn reserved(&self, function: &MeteredFunction, version: &str, memory_mib: u64, span: Duration) {
+        self.counts.reserved(function, version, self.store.env().now(), memory_mib, span);
+    }
+
     /// What a function does just now; nothing when it was not used for long.
     #[must_use]
     pub fn live(&self, function: &MeteredFunction) -> Option<Live> {
         self.counts.live(function, self.store.env().now())
     }
 
-    /// What all functions do just now, without their last invocations.
+    /// What all functions do just now, with the very last invocation of each.
     #[must_use]
     pub fn live_all(&self) -> BTreeMap<MeteredFunction, Live> {
         self.counts.all(self.store.env().now())

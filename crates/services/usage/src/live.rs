@@ -162,8 +162,15 @@ impl Memory {
         live.recent.extend(self.recent.iter().cloned());
     }
 
-    /// The same without the last invocations.
-    pub(crate) fn show_rates(&self, now: Timestamp, live: &mut Live) {
+    /// The same with the very last invocation only.
+    pub(crate) fn show_last(&self, now: Timestamp, live: &mut Live) {
+        self.show_rates(now, live);
+        live.recent.extend(self.recent.back().cloned());
+        live.settle();
+        live.recent.truncate(1);
+    }
+
+    fn show_rates(&self, now: Timestamp, live: &mut Live) {
         let second = now.as_seconds();
         // The running second is not over: the rate is that of the ones before it.
         let counted = self.slots.iter().filter(|slot| slot.second < second && slot.second + SECONDS >= second);

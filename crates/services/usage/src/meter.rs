@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use base_types::Timestamp;
@@ -92,6 +93,11 @@ impl Counts {
         }
     }
 
+    pub(crate) fn reserved(&self, function: &MeteredFunction, version: &str, at: Timestamp, mib: u64, span: Duration) {
+        let Some(part) = self.mine() else { return };
+        part.lock().row(function, version, hour_of(at), |sums| sums.add_reserved(mib, span));
+    }
+
     /// Moves everything that is not written into `rows`, and forgets functions that were not used for long.
     pub(crate) fn take(&self, now: Timestamp, rows: &mut BTreeMap<RowKey, Sums>) {
         for shard in &self.shards {
@@ -130,12 +136,12 @@ impl Counts {
         })
     }
 
-    /// What all functions do just now, without their last invocations.
+    /// What all functions do just now, with the very last invocation of each.
     pub(crate) fn all(&self, now: Timestamp) -> BTreeMap<MeteredFunction, Live> {
         let mut all = BTreeMap::<MeteredFunction, Live>::new();
         for shard in &self.shards {
             for (function, memory) in &shard.0.lock().memory {
-                memory.show_rates(now, all.entry(function.clone()).or_default());
+                memory.show_last(now, all.entry(function.clone()).or_default());
             }
         }
         all

@@ -1,8 +1,8 @@
 //! What AWS would have charged: its public price list as data, applied to sums. Pure.
 //!
 //! Guarantees: the list's source, region and date go with every bill; tiers and the free tier apply to each calendar month
-//! of the selection on its own, as AWS applies them to an account's month. Not billed here because it is not an invocation:
-//! capacity that was provisioned and waited, the storing of snapshots, data that left the region.
+//! of the selection on its own, as AWS applies them to an account's month. Not billed here: the storing of snapshots, data
+//! that left the region. Provisioned capacity is billed as it was there, without AWS's rounding to five minutes.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +47,7 @@ struct Requests {
 #[serde(deny_unknown_fields)]
 struct Compute {
     duration: Vec<Tier>,
+    provisioned: f64,
     provisioned_duration: f64,
 }
 
@@ -161,6 +162,7 @@ impl Prices {
         let mut lines = [
             Line { what: "requests", unit: "requests", quantity: 0.0, cost: 0.0 },
             Line { what: "duration", unit: "GB-seconds", quantity: 0.0, cost: 0.0 },
+            Line { what: "provisioned concurrency", unit: "GB-seconds", quantity: 0.0, cost: 0.0 },
             Line { what: "duration, provisioned", unit: "GB-seconds", quantity: 0.0, cost: 0.0 },
             Line { what: "ephemeral storage", unit: "GB-seconds", quantity: 0.0, cost: 0.0 },
             Line { what: "SnapStart restores", unit: "GB", quantity: 0.0, cost: 0.0 },
@@ -174,11 +176,13 @@ impl Prices {
             let requests = sums.invocations as f64;
             let paid_requests = (requests - provisioned_requests - free_requests).max(0.0) + provisioned_requests;
             let provisioned = gb_seconds(sums.provisioned_mib_millis);
+            let reserved = gb_seconds(sums.reserved_mib_millis);
             let storage = gb_seconds(sums.tmp_mib_millis);
             let restored = sums.restored_mib as f64 / 1024.0;
             let used = [
                 (requests, paid_requests / 1e6 * self.requests.per_million),
                 (on_demand, tiered(&compute.duration, (on_demand - free_gb_seconds).max(0.0))),
+                (reserved, reserved * compute.provisioned),
                 (provisioned, provisioned * compute.provisioned_duration),
                 (storage, storage * self.storage.per_gb_second),
                 (restored, restored * self.snapstart.restore_per_gb),
@@ -253,9 +257,14 @@ mod tests {
         let one = Sums { invocations: 1_000_000, ..Sums::default() };
         let two = BTreeMap::from([("2026-10".to_owned(), one.clone()), ("2026-11".to_owned(), one.clone())]);
         assert!(near(prices.bill(&two, Architecture::X86, true).total(), 0.0));
-        let provisioned = Sums { provisioned: 1_000_000, provisioned_mib_millis: 1024 * 1000 * 1000, ..one };
+        let provisioned = Sums {
+            provisioned: 1_000_000,
+            provisioned_mib_millis: 1024 * 1000 * 1000,
+            reserved_mib_millis: 1024 * 1000 * 3000,
+            ..one
+        };
         let bill = prices.bill(&month(provisioned), Architecture::X86, true);
-        assert!(near(bill.total(), 0.20 + 1000.0 * 0.0000097222), "{bill:?}");
+        assert!(near(bill.total(), 0.20 + 1000.0 * 0.0000097222 + 3000.0 * 0.0000041667), "{bill:?}");
     }
 
     #[test]

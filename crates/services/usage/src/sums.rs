@@ -94,6 +94,9 @@ pub struct Sums {
     /// Times between admission and handing over.
     #[n(23)]
     pub queued: Histogram,
+    /// Capacity that was provisioned, used or not, times its configured memory, MiB · ms.
+    #[n(24)]
+    pub reserved_mib_millis: u64,
 }
 
 impl Sums {
@@ -153,6 +156,12 @@ impl Sums {
         }
     }
 
+    /// Adds capacity that was provisioned for a while.
+    pub fn add_reserved(&mut self, memory_mib: u64, span: std::time::Duration) {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        up(&mut self.reserved_mib_millis, memory_mib.saturating_mul(millis));
+    }
+
     /// Adds everything of `other`.
     pub fn merge(&mut self, other: &Self) {
         up(&mut self.invocations, other.invocations);
@@ -170,6 +179,7 @@ impl Sums {
         up(&mut self.billed_mib_millis, other.billed_mib_millis);
         up(&mut self.provisioned_mib_millis, other.provisioned_mib_millis);
         up(&mut self.tmp_mib_millis, other.tmp_mib_millis);
+        up(&mut self.reserved_mib_millis, other.reserved_mib_millis);
         up(&mut self.restored_mib, other.restored_mib);
         up(&mut self.billed_millis, other.billed_millis);
         up(&mut self.cpu_micros, other.cpu_micros);
@@ -206,6 +216,12 @@ impl Sums {
     #[must_use]
     pub fn gb_seconds(&self) -> f64 {
         gb_seconds(self.billed_mib_millis.saturating_add(self.provisioned_mib_millis))
+    }
+
+    /// GB-seconds of capacity that was provisioned, used or not.
+    #[must_use]
+    pub fn reserved_gb_seconds(&self) -> f64 {
+        gb_seconds(self.reserved_mib_millis)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The meter, its writer and its queries through the memory store on simulated time (which runs every body twice).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{sync::Arc, time::Duration};
 
 use base_env::Env;
@@ -92,8 +94,10 @@ async fn everything_that_a_record_says_is_added_up() {
         ..record("a", at)
     });
     world.usage.throttle(&function("a"), at, "ReservedFunctionConcurrentInvocationLimitExceeded");
+    world.usage.reserved(&function("a"), "$LATEST", 256, Duration::from_secs(10));
     let summary = world.summary(at).await;
     let sums = &summary.functions["a"]["$LATEST"];
+    assert_eq!(sums.reserved_mib_millis, 2_560_000);
     assert_eq!((sums.invocations, sums.failed(), sums.timeouts, sums.throttled()), (4, 1, 1, 1));
     assert_eq!((sums.cold, sums.origins), ([0, 1, 0, 0, 0], [0, 0, 0, 1]));
     assert_eq!((sums.billed_millis, sums.billed_mib_millis), (19, 19 * 128));
