@@ -129,8 +129,9 @@ fn summary(page: &Value) -> String {
     let counters = &page["counters"];
     let throttled: u64 = counters["throttled"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
     format!(
-        "{bold}{total} environments{bold:#}{}   in flight {} of {}   waiting {}   memory {} of {} MiB promised\n\
+        "{bold}{total} environment{}{bold:#}{}   in flight {} of {}   waiting {}   memory {} of {} MiB promised\n\
          since the start: {} warm, {} cold, {} throttled, {} started, {} evicted, {} expired",
+        if total == 1 { "" } else { "s" },
         if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) },
         count(&page["in_flight"]),
         count(&page["limits"]["account_concurrency"]),
@@ -158,7 +159,11 @@ fn table<const N: usize>(header: [&str; N], left: &[usize]) -> Table {
 }
 
 fn lines(table: &Table) -> String {
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn functions(page: &Value) -> String {
@@ -363,7 +368,7 @@ mod tests {
     fn pages_of_any_shape_are_shown() {
         let options = args::Top { once: true, function: Some("a".to_owned()) };
         for page in [json!({}), json!({ "environments": [{}], "functions": [{}], "recent": [{}] }), json!([1])] {
-            assert!(text(&page, &options).contains("environments"), "{page}");
+            assert!(text(&page, &options).contains("environment"), "{page}");
         }
     }
 }

@@ -74,7 +74,8 @@ fn text(usage: &Value) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<String> =
+        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
     format!("{heading}\n\n{}\n\n{}", lines.join("\n"), bill(&usage["aws"]))
 }
 
