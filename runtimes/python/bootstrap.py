@@ -335,10 +335,9 @@ def prepare():
     sys.path[:] = STANDARD_PATH + LIBRARIES
     import json
 
-    for name in ("runtime_context", "runtime_logging", "runtime_fork"):
-        code_of(name)
-    template = load("runtime_template")
-    template.serve(json.loads)
+    code_of("runtime_logging")
+    warming = load("runtime_warming")
+    load("runtime_template").serve(json.loads, lambda: warming.warm(globals()))
     sys.orig_argv[-1:] = []
     be_assigned()
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 
-def become(assignment):
+def become(assignment, folder="/var/task"):
     """Takes the function's variables and folder."""
     variables = dict(text.split("=", 1) for text in assignment["variables"])
     zone = os.environ.get("TZ")
@@ -19,7 +19,7 @@ def become(assignment):
         import time
 
         time.tzset()
-    os.chdir("/var/task")
+    os.chdir(folder)
     scrub()
 
 

@@ -197,7 +197,7 @@ def preload():
             break
 
 
-def serve(loads):
+def serve(loads, warm):
     """Serves the launcher until it is gone. Returns in forks."""
     global NULL
     mine = set(sys.modules)
@@ -211,6 +211,7 @@ def serve(loads):
         tools[name] = sys.modules.pop(name)
     try:
         preload()
+        warm()
     except BaseException as error:
         socket.send(b'{"error": "preload: %s"}' % type(error).__name__.encode())
         os._exit(1)

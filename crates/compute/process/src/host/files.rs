@@ -11,6 +11,9 @@ use crate::instance;
 /// What lies in `/var/runtime`.
 const RUNTIME_FILES: &[(&str, &[u8])] = &[
     ("python/bootstrap.py", include_bytes!("../../../../../runtimes/python/bootstrap.py")),
+    ("python/runtime_nothing.py", include_bytes!("../../../../../runtimes/python/runtime_nothing.py")),
+    ("python/runtime_warming.py", include_bytes!("../../../../../runtimes/python/runtime_warming.py")),
+    ("snapshot_restore_py.py", include_bytes!("../../../../../runtimes/python/snapshot_restore_py.py")),
     ("python/runtime_fork.py", include_bytes!("../../../../../runtimes/python/runtime_fork.py")),
     ("python/runtime_template.py", include_bytes!("../../../../../runtimes/python/runtime_template.py")),
     ("python/runtime_context.py", include_bytes!("../../../../../runtimes/python/runtime_context.py")),

@@ -16,6 +16,7 @@ mod resolver;
 mod restart;
 mod runtime_api;
 mod seat;
+mod seen;
 mod shutdown;
 mod stage;
 mod stream;
@@ -43,8 +44,10 @@ use compute_api::{
 };
 use environment::Parts;
 pub use environment::ProcessEnvironment;
+use tokio::sync::Semaphore;
 use link::{Host, Link};
 use pool::Pool;
+use seen::Seen;
 use stage::{Stage, Unstarted};
 use template::Templates;
 
@@ -56,6 +59,9 @@ use crate::{
 
 /// The memory with which a function has one whole processor (AWS Lambda, "Memory and computing power").
 const MIB_PER_PROCESSOR: u64 = 1769;
+
+/// Seats that are made at a time for starts that found none.
+const MAKING_MAX: usize = 8;
 
 /// How a host is set up.
 #[derive(Clone, Debug)]
@@ -124,6 +130,9 @@ pub(crate) struct Inner {
     living: AtomicUsize,
     pool: Pool,
     templates: Templates,
+    seen: Seen,
+    /// Turns of those who make a seat for themselves.
+    making: Semaphore,
     refilling: Once,
 }
 
@@ -185,6 +194,7 @@ impl ProcessHost {
             runtime: runtime.display().to_string(),
         };
         let (link, host) = Link::open(program.clone(), hello).map_err(failed(&program))?;
+        let seen = Seen::open(folder.join("seen"));
         let pool = Pool::new(settings.seats_least, settings.seats_most);
         let inner = Arc::new(Inner {
             settings,
@@ -199,8 +209,13 @@ impl ProcessHost {
             living: AtomicUsize::new(0),
             pool,
             templates: Templates::default(),
+            seen,
+            making: Semaphore::new(MAKING_MAX),
             refilling: Once::new(),
         });
+        if tokio::runtime::Handle::try_current().is_ok() {
+            Self::begin_refilling(&inner);
+        }
         // Every interpreter is asked for its version, which takes a while: nobody waits for it but who wants to know.
         let looking = Arc::clone(&inner);
         std::thread::Builder::new()
@@ -212,9 +227,11 @@ impl ProcessHost {
 
     /// Opens the way out of a shell for a function that has one.
     async fn way_out(&self, id: u64, spec: &EnvironmentSpec) -> Result<Option<egress::Sockets>, Fault> {
+        let can = || self.0.host.findings.iter().any(|found| found.name == "egress" && found.state == 0);
         match spec.egress {
+            Egress::Offered if !can() => Ok(None),
             Egress::None => Ok(None),
-            Egress::Internet => self.0.link.egress(id, &spec.egress_allow, egress::reaches_v6()).await.map(Some),
+            Egress::Internet | Egress::Offered => self.0.link.egress(id, &spec.egress_allow, egress::reaches_v6()).await.map(Some),
         }
     }
 
@@ -292,10 +309,12 @@ impl FunctionHost for ProcessHost {
     async fn start(&self, spec: Arc<EnvironmentSpec>) -> Result<ProcessEnvironment, StartError> {
         let runtime = self.check(&spec).await?;
         let place = self.admit()?;
-        let begun = self.0.env.monotonic();
         let starting = self.starting();
         let shape = self.shape(&spec, &runtime).await;
+        self.0.seen.note(&shape);
         let (seat, origin) = self.seat(shape, &runtime).await?;
+        // The function's initialisation begins here; how busy the host was before is not its doing.
+        let begun = self.0.env.monotonic();
         let id = seat.room.id;
         let mut listeners = seat.listeners.into_iter().map(TcpListener::from);
         let (Some(runtime_api), Some(endpoint)) = (listeners.next(), listeners.next()) else {
@@ -306,7 +325,12 @@ impl FunctionHost for ProcessHost {
         let io_fault = |error: io::Error| Fault::internal("tell a waiting runtime its function", error);
         stage.listen(seat.stdout, seat.stderr).map_err(io_fault)?;
         let mut assignment = seat::assignment(&spec, &runtime, &seat.shape);
+        let mut opened = false;
         if Stage::has_external(&spec) {
+            if let Some(sockets) = self.way_out(id, &spec).await? {
+                stage.servers.spawn(egress::serve(sockets, Arc::clone(&spec), self.0.env.clone()));
+                opened = true;
+            }
             // They are there before the runtime and see what it will see.
             let run = assignment.run.take();
             if let Reply::Failed { stage, errno, .. } = self.0.link.assign(id, assignment).await? {
@@ -317,7 +341,8 @@ impl FunctionHost for ProcessHost {
         }
         // Asked for together: the launcher opens the way out before the function runs, and nobody waits twice.
         let assigning = self.0.link.assign(id, assignment);
-        let (way_out, answer) = tokio::join!(self.way_out(id, &spec), assigning);
+        let opening = async { if opened { Ok(None) } else { self.way_out(id, &spec).await } };
+        let (way_out, answer) = tokio::join!(opening, assigning);
         let (way_out, answer) = (way_out?, answer?);
         let entering = match answer {
             Reply::Assigned { micros, .. } => Duration::from_micros(micros),
@@ -352,7 +377,7 @@ impl FunctionHost for ProcessHost {
         let environment = ProcessEnvironment::assemble(parts).map_err(io_fault)?;
         let started = environment.initialise().await;
         drop(starting);
-        self.0.refilling.call_once(|| drop(tokio::spawn(Self::refill(Arc::downgrade(&self.0)))));
+        Self::begin_refilling(&self.0);
         started
     }
 

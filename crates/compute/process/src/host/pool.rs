@@ -109,9 +109,16 @@ impl Pool {
         std::iter::from_fn(|| shelf.seats.pop_front()).find(Seat::is_alive)
     }
 
-    /// How many seats of this shape wait.
-    pub(super) fn waiting(&self, shape: &Shape) -> usize {
-        self.shelves.lock().get(shape).map_or(0, |shelf| shelf.seats.len())
+    /// For a start that was counted already and has waited since.
+    pub(super) fn take_again(&self, shape: &Shape) -> Option<Seat> {
+        let mut shelves = self.shelves.lock();
+        let seats = &mut shelves.get_mut(shape)?.seats;
+        std::iter::from_fn(|| seats.pop_front()).find(Seat::is_alive)
+    }
+
+    /// Begins a shelf as if one had been asked for.
+    pub(super) fn expect(&self, shape: &Shape, now: Moment) {
+        self.shelves.lock().entry(shape.clone()).or_default().demand.arrive(now);
     }
 
     /// The shape that lacks most, if one does.
@@ -190,17 +197,18 @@ impl ProcessHost {
             let quiet = pool.starting.load(Ordering::Relaxed) == 0;
             let next = if quiet { pool.next(env.monotonic()) } else { None };
             let Some(shape) = next else {
+                if quiet {
+                    let now = env.monotonic();
+                    pool.trim(now);
+                    host.0.templates.retire(now);
+                }
                 drop(host);
-                let looked = env.timeout(LOOK, wanted.notified()).await;
-                if looked.is_ok() {
+                if env.timeout(LOOK, wanted.notified()).await.is_ok() {
                     env.sleep(BREATH).await;
                 }
                 continue;
             };
             host.put_one(&shape).await;
-            let now = env.monotonic();
-            pool.trim(now);
-            host.0.templates.retire(now);
         }
     }
 

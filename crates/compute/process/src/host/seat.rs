@@ -148,6 +148,12 @@ impl ProcessHost {
             let origin = seat.shape.make.origin(true);
             return Ok((seat, origin));
         }
+        // Few are made at a time, each quickly, instead of all at once and slowly. The semaphore is never closed.
+        let _turn = self.0.making.acquire().await;
+        if let Some(seat) = self.0.pool.take_again(&shape) {
+            let origin = seat.shape.make.origin(true);
+            return Ok((seat, origin));
+        }
         let blank = Shape { make: Make::Blank, tmp_mib: shape.tmp_mib };
         match self.make_seat(&shape, Some(runtime)).await {
             Ok(seat) => {
