@@ -80,6 +80,7 @@ impl<S, E, W> Core<S, E, W> {
         let handle = entry.handle.take()?;
         let idle = now.since(entry.since);
         entry.uses += 1;
+        entry.frequency.count(now);
         let provisioned = entry.provisioned;
         if let Some(version) = self.versions.get_mut(id) {
             if provisioned {

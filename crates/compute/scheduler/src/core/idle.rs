@@ -73,9 +73,11 @@ impl<S, E, W> Core<S, E, W> {
         }
         let charge = self.idle_charge(id);
         self.transition(now, id, State::Idle, charge);
+        if let Some(environment) = self.environments.get_mut(id) {
+            environment.clock = self.clock;
+        }
         if let Some(entry) = self.versions.get_mut(version) {
             entry.idle.push_back(id);
-            entry.clock = self.clock;
         }
         self.index(version);
         self.arm(id, expires, actions);

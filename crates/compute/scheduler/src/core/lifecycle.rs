@@ -229,6 +229,7 @@ impl<S, E, W> Core<S, E, W> {
         self.transition(now, id, State::Busy, charge);
         let Some(environment) = self.environments.get_mut(id) else { return };
         environment.uses += 1;
+        environment.frequency.count(now);
         if let Some(handle) = environment.handle.take() {
             actions.push(Action::Grant { waiter: waiter.place, environment: id, handle, start });
         }

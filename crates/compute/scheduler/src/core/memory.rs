@@ -174,11 +174,10 @@ impl<S, E, W> Core<S, E, W> {
         let front = self.environments.get(*version.idle.front()?)?;
         Some(self.keep_alive.worth(&IdleFacts {
             idle_since: front.since,
-            clock: version.clock,
+            clock: front.clock,
             memory_bytes: front.charge,
-            frequency: version.past.frequency.value(),
+            frequency: front.frequency.value(),
             start_cost: version.past.start_cost,
-            idle: version.idle.len(),
         }))
     }
 

@@ -51,7 +51,7 @@ pub use provision::Provisioned;
 pub use snapshot::{Counters, EnvironmentState, EnvironmentView, Snapshot, VersionView};
 
 use crate::{
-    keep_alive::{KeepAlive, Worth},
+    keep_alive::{Frequency, KeepAlive, Worth},
     limits::{Limits, Throttle},
     slots::{Id, Slots},
 };
@@ -272,8 +272,6 @@ pub(crate) struct Version<S, E, W> {
     expected: u64,
     /// Its key in `Core::victims`: not more than its worth.
     indexed: Option<Worth>,
-    /// `Core::clock` when one of its environments became idle last.
-    clock: f64,
     /// How long its environments are kept idle, and of how many observations that was made.
     idle_time: Option<(Duration, u32)>,
     warm: u64,
@@ -296,6 +294,9 @@ pub(crate) struct Environment<S, E, W> {
     start_cost: Duration,
     made: Option<Made>,
     uses: u64,
+    frequency: Frequency,
+    /// `Core::clock` when it became idle last.
+    clock: f64,
     ran: Duration,
     cpu: Duration,
     /// Its caller was answered; its extensions are at work.
@@ -467,7 +468,6 @@ impl<S, E, W> Core<S, E, W> {
             provision: None,
             past,
             indexed: None,
-            clock: 0.0,
             idle_time: None,
             warm: 0,
             cold: 0,

@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use base_env::Moment;
 
 use super::{Action, Actions, Core, Environment, EnvironmentId, State, VersionId};
+use crate::keep_alive::Frequency;
 
 /// Starts on demand that may go before a provisioned one.
 const STREAK_MAX: u32 = 3;
@@ -113,7 +114,10 @@ impl<S, E, W> Core<S, E, W> {
             None => version.starting += 1,
         }
         let (spec, charge) = (version.spec.clone(), version.expected);
-        let environment = self.insert(now, id, provisioned, charge);
+        let frequency = version.past.frequency.shared_by(version.living);
+        let environment = self.insert(now, id, provisioned, frequency);
+        // As `Stopping` with nothing it counted with nothing; from here on the sums know it.
+        self.transition(now, environment, State::Starting, charge);
         let lent = now + self.limits.start_slot_hold;
         self.start_slots.push_back((environment, lent));
         actions.push(Action::Start { environment, version: Arc::clone(&spec), provisioned });
@@ -125,9 +129,9 @@ impl<S, E, W> Core<S, E, W> {
         now: Moment,
         version: VersionId<S, E, W>,
         provisioned: bool,
-        charge: u64,
+        frequency: Frequency,
     ) -> EnvironmentId<S, E, W> {
-        let id = self.environments.insert(Environment {
+        self.environments.insert(Environment {
             version,
             state: State::Stopping,
             provisioned,
@@ -140,15 +144,14 @@ impl<S, E, W> Core<S, E, W> {
             start_cost: Duration::ZERO,
             made: None,
             uses: 0,
+            frequency,
+            clock: 0.0,
             ran: Duration::ZERO,
             cpu: Duration::ZERO,
             settling: false,
             aged: false,
             timer: None,
-        });
-        // As `Stopping` with nothing it counted with nothing; from here on the sums know it.
-        self.transition(now, id, State::Starting, charge);
-        id
+        })
     }
 
     pub(super) fn release_start_slot(&mut self, id: EnvironmentId<S, E, W>) {

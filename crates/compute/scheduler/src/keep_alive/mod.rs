@@ -7,7 +7,8 @@
 //!   pre-warming is left out: a timer's function is kept from one tick to the next, or not at all.
 //! - [`Victims`], which one goes when its memory is needed. Greedy-dual follows Fuerst and Sharma, "FaasCache" (ASPLOS
 //!   2021): an environment is worth `clock + frequency × cost / size`, where the clock is the worth of the last victim, so
-//!   what is not used ages. Here a version's worth is shared by its idle environments: who has many loses one first.
+//!   what is not used ages. Clock and frequency are here each environment's own: one that was started for the height of a
+//!   burst is used rarely from then on, however often its function is called, so who has many idle ones loses those first.
 
 mod histogram;
 
@@ -69,35 +70,32 @@ impl KeepAlive {
         }
     }
 
-    /// What it is worth to keep one of a version's idle environments; the least goes first.
+    /// What it is worth to keep an idle environment; the least goes first.
     pub(crate) fn worth(&self, facts: &IdleFacts) -> Worth {
         let value = match self.victims {
             Victims::Oldest => facts.idle_since.since(Moment::default()).as_secs_f64(),
             Victims::GreedyDual => {
                 let mebibytes = (facts.memory_bytes as f64 / f64::from(1 << 20)).max(1.0);
-                let idle = (facts.idle as f64).max(1.0);
-                facts.clock + facts.frequency * facts.start_cost.as_secs_f64() / (mebibytes * idle)
+                facts.clock + facts.frequency * facts.start_cost.as_secs_f64() / mebibytes
             }
         };
         Worth::new(value)
     }
 }
 
-/// What is known of a version that has idle environments.
+/// What is known of an idle environment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdleFacts {
-    /// Since when the longest idle one has been idle.
+    /// Since when it has been idle.
     pub(crate) idle_since: Moment,
-    /// The policy's clock when one of them was used last.
+    /// The policy's clock when it became idle.
     pub(crate) clock: f64,
-    /// What that one holds.
+    /// What it holds.
     pub(crate) memory_bytes: u64,
-    /// How often the version was used lately.
+    /// How often it was used lately.
     pub(crate) frequency: f64,
     /// What starting another one would cost.
     pub(crate) start_cost: Duration,
-    /// How many are idle.
-    pub(crate) idle: usize,
 }
 
 /// A worth as a key: never negative, never not-a-number, ordered.
@@ -132,6 +130,11 @@ impl Frequency {
             self.at = now;
         }
         self.count += 1.0;
+    }
+
+    /// A part of it, for one of so many that share it.
+    pub(crate) fn shared_by(self, count: usize) -> Self {
+        Self { count: self.count / count.max(1) as f64, ..self }
     }
 
     /// What it was at its last count.
@@ -177,7 +180,6 @@ mod tests {
             memory_bytes: 64 << 20,
             frequency: 4.0,
             start_cost: Duration::from_millis(100),
-            idle: 1,
         };
         let policy = policy();
         let worth = |facts: IdleFacts| policy.worth(&facts);
@@ -189,7 +191,6 @@ mod tests {
         ] {
             assert!(worth(better) > worth(facts), "{better:?}");
         }
-        assert!(worth(IdleFacts { idle: 2, ..facts }) < worth(facts), "who has many loses one first");
         let oldest = KeepAlive { victims: Victims::Oldest, ..policy };
         let later = IdleFacts { idle_since: Moment::default() + Duration::from_secs(1), ..facts };
         assert!(oldest.worth(&later) > oldest.worth(&facts));
