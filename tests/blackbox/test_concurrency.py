@@ -47,8 +47,9 @@ def test_reserved_concurrency_bounds_a_function_from_the_next_call_on(functions,
         assert set(pool.map(call, range(5))) == {"done"}
 
 
-def test_what_is_reserved_leaves_enough_to_the_others(own):
-    server = own("--concurrency", "50").start()
+def test_what_is_reserved_leaves_enough_to_the_others(own, monkeypatch):
+    monkeypatch.setenv("PILEUS_FUNCTIONS_CONCURRENCY", "50")
+    server = own().start()
     functions = Functions(server)
     client = functions.lambda_
     settings = client.get_account_settings()["AccountLimit"]

@@ -88,7 +88,7 @@ async fn a_snapshot_that_was_being_taken_is_taken_after_a_restart_and_delays_nob
     // Others are created meanwhile.
     world.function("g", "app.handler").await;
     let refused = world.fails("Invoke", json!({ "FunctionName": "f:1" })).await;
-    assert_eq!(refused.status, 409, "{refused:?}");
+    assert_eq!((refused.status, refused.code.as_str()), (409, "SnapStartNotReadyException"));
     let world = world.restarted();
     world.eventually("it is begun again", || async { !world.host.snapshots.lock().is_empty() }).await;
 }
