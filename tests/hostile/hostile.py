@@ -54,7 +54,7 @@ class Hostile:
         variables = {"MARK": self.mark} | members.pop("variables", {})
         settings = {"Timeout": 60, "MemorySize": 256, "handler": "attacks.handler"} | members
         self.functions.create(
-            self.name, code or archive({"attacks.py": ATTACKS}), Environment={"Variables": variables}, **settings
+            self.name, code or archive({"attacks.py": with_mark(ATTACKS)}), Environment={"Variables": variables}, **settings
         )
 
     def do(self, what: str | None = None, **event):
@@ -93,7 +93,7 @@ def handler(event, context):
 """
 
     def __init__(self, server: Server):
-        code = archive({"app.py": self.CODE})
+        code = archive({"app.py": with_mark(self.CODE)})
         self.hostile = Hostile(server, code, handler="app.handler")
         self.first = self.hostile.do(busy=0)
 
@@ -116,17 +116,30 @@ def handler(event, context):
 
 
 def marked(mark: str) -> list[int]:
-    """The processes of this host that carry a mark in their environment."""
+    """The processes of the function with this mark, as the host sees them: those whose environment has it, and those whose
+    `/tmp` has a file of that name (a fork of a prepared runtime has the runtime's environment). The sandbox's own first
+    process is not among them."""
     found = []
     for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                environment = pathlib.Path(f"/proc/{entry}/environ").read_bytes()
-            except OSError:
+        if not entry.isdigit():
+            continue
+        try:
+            if os.stat(f"/proc/{entry}").st_uid < FIRST_UID and os.geteuid() == 0:
                 continue
-            if mark.encode() in environment:
-                found.append(int(entry))
+            has = os.path.exists(f"/proc/{entry}/root/tmp/{mark}")
+            has = has or mark.encode() in pathlib.Path(f"/proc/{entry}/environ").read_bytes()
+            status = pathlib.Path(f"/proc/{entry}/status").read_text()
+        except OSError:
+            continue
+        ids = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), ["0"])
+        if has and ids[-1] != "1":
+            found.append(int(entry))
     return found
+
+
+def with_mark(code: str) -> str:
+    """The code of a function that leaves its mark where it can be seen from outside."""
+    return 'import os as _os\nopen("/tmp/" + _os.environ["MARK"], "w").close()\n' + code
 
 
 def uid_of(pid: int) -> int:
@@ -201,5 +214,5 @@ def report_of(answer: dict) -> str:
 __all__ = [
     "ATTACKS", "FIRST_UID", "Hostile", "Neighbour", "build_attacker", "children", "descriptors", "full_isolation",
     "launcher_of", "marked", "memory", "native", "outside", "processes_of", "report_of", "uid_of", "binary",
-    "eventually", "archive", "Server", "signal", "time",
+    "eventually", "archive", "with_mark", "Server", "signal", "time",
 ]  # fmt: skip

@@ -7,14 +7,13 @@ import time
 
 import pytest
 
-from hostile import Hostile, archive, descriptors, eventually, marked, memory, processes_of, report_of, uid_of
+from hostile import Hostile, archive, descriptors, eventually, marked, memory, processes_of, report_of, uid_of, with_mark
 
 BOMBS = '''
 import errno, os, signal, socket, subprocess, sys, threading, time
 
-def spin(seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def spin(until):
+    while time.time() < until:
         pass
 
 def forks(event):
@@ -157,19 +156,18 @@ def long_line(event):
 
 def burn(event):
     """Keeps all processors busy with many processes, and tells what it got."""
-    begun = time.monotonic()
     for _ in range(event["processes"] - 1):
         if os.fork() == 0:
-            spin(event["seconds"])
+            spin(event["until"])
             os._exit(0)
-    spin(event["seconds"])
+    spin(event["until"])
     try:
         while True:
             os.waitpid(-1, 0)
     except ChildProcessError:
         pass
     used = os.times()
-    return {"cpu": used.user + used.system + used.children_user + used.children_system, "wall": time.monotonic() - begun}
+    return used.user + used.system + used.children_user + used.children_system
 
 def zombies(event):
     """Children that nobody waits for, and grandchildren whose parent is gone."""
@@ -244,11 +242,11 @@ def handler(event, context):
 
 
 def bombs(server, **members):
-    return Hostile(server, archive({"bombs.py": BOMBS}), handler="bombs.handler", **members)
+    return Hostile(server, archive({"bombs.py": with_mark(BOMBS)}), handler="bombs.handler", **members)
 
 
 def test_a_fork_bomb_ends_at_its_bound(server, full, neighbour):
-    hostile = bombs(server)
+    hostile = bombs(server, MemorySize=1769)
     made, code = hostile.do("forks")
     assert code == "EAGAIN" and 500 < made <= 1024, made
     # Others fork and start as ever, while the bomb's processes sleep.
@@ -281,11 +279,8 @@ def test_a_memory_bomb_is_killed_with_awss_error(server, full, neighbour):
 def test_a_child_that_is_killed_for_memory_takes_its_environment_along(server, full, neighbour):
     hostile = bombs(server, MemorySize=128)
     payload, answer = hostile.call(do="memory_of_a_child")
-    # Either the kernel ends the whole group, or the function lives and is told of its child's end.
-    if "FunctionError" in answer:
-        assert "signal: killed" in payload["errorMessage"], payload
-    else:
-        assert payload & 0x7F == 9, payload
+    assert "FunctionError" in answer and "signal: killed" in payload["errorMessage"], payload
+    assert "Runtime.OutOfMemory" in report_of(answer), report_of(answer)
     assert hostile.do("handles")[1] == "EMFILE", "the function works again"
 
 
@@ -311,7 +306,7 @@ def test_the_disk_is_full_at_its_quota(server, full, neighbour, size):
     before = shutil.disk_usage(server.data).free
     hostile = bombs(server, MemorySize=256, EphemeralStorage={"Size": size})
     written, code, free = hostile.do("disk")
-    assert (code, free) == ("ENOSPC", 0) and size * 0.85 < written <= size, written
+    assert code == "ENOSPC" and free * 4096 < 2 << 20 and size * 0.85 < written <= size, (code, written, free)
     assert before - shutil.disk_usage(server.data).free < (size + 512) << 20
     assert all(result != "ok" for result in hostile.do("holes")[:1])
     made, code = hostile.do("files")
@@ -324,7 +319,7 @@ def test_the_disk_is_full_at_its_quota(server, full, neighbour, size):
 def test_the_space_of_a_disk_comes_back(server, full):
     hostile = bombs(server, EphemeralStorage={"Size": 512})
     before = shutil.disk_usage(server.data).free
-    code = archive({"app.py": "import os\ndef handler(event, context):\n    with open('/tmp/x', 'wb') as f:\n        for _ in range(400):\n            f.write(os.urandom(1 << 20))\n        f.flush()\n        os.fsync(f.fileno())\n    return 'kept'\n"})
+    code = archive({"app.py": with_mark("import os\ndef handler(event, context):\n    with open('/tmp/x', 'wb') as f:\n        for _ in range(400):\n            f.write(os.urandom(1 << 20))\n        f.flush()\n        os.fsync(f.fileno())\n    return 'kept'\n")})
     keeper = Hostile(server, code, handler="app.handler")
     assert keeper.do() == "kept" and hostile.do("handles")
     keeper.functions.lambda_.delete_function(FunctionName=keeper.name)
@@ -368,16 +363,17 @@ def test_a_busy_neighbour_gets_his_share(server, full):
     it would get two parts of twelve."""
     small, large = bombs(server, MemorySize=128), bombs(server, MemorySize=1769)
     small.do("zombies", count=1), large.do("zombies", count=1)
-    got = {}
+    got, until = {}, time.time() + 10
     workers = [
-        threading.Thread(target=lambda: got.update(small=small.do("burn", processes=10, seconds=6))),
-        threading.Thread(target=lambda: got.update(large=large.do("burn", processes=os.cpu_count(), seconds=6))),
+        threading.Thread(target=lambda: got.update(small=small.do("burn", processes=10, until=until))),
+        threading.Thread(target=lambda: got.update(large=large.do("burn", processes=os.cpu_count(), until=until))),
     ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert got["large"]["cpu"] > 2 * got["small"]["cpu"], got
+    # They begin a little apart, and the machine may be busy with other things: fourteen to one becomes two to one at worst.
+    assert got["large"] > 2 * got["small"], got
 
 
 def test_zombies_and_orphans_do_not_pile_up(server, neighbour):

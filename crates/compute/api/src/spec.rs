@@ -127,6 +127,8 @@ pub enum Egress {
     /// TCP to public addresses and those of `egress_allow`, and a resolver. A host that cannot do it refuses to start the
     /// environment.
     Internet,
+    /// The same where the host can do it, else nothing: for functions that do not say.
+    Offered,
 }
 
 /// Why an environment was started.

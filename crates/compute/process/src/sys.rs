@@ -12,6 +12,7 @@ use std::{
 use rustix::process::Pid;
 
 pub(crate) mod bpf;
+pub(crate) mod event;
 
 /// Which side of a fork this is.
 pub(crate) enum Forked {

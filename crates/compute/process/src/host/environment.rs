@@ -131,7 +131,12 @@ impl ProcessEnvironment {
             }
             (None, ..) => return Err(io::Error::other("a runtime without a channel and without the Runtime API")),
         };
-        servers.spawn(gauge::end_with_memory(parts.gauges.clone(), Arc::clone(&parts.room.link), parts.room.id));
+        servers.spawn(gauge::end_with_memory(
+            parts.gauges.clone(),
+            Arc::clone(&parts.room.link),
+            parts.room.id,
+            env.clone(),
+        ));
         servers.spawn(serve_endpoint(parts.endpoint, parts.connections, parts.id, Arc::clone(&spec)));
         if let Some(sockets) = parts.way_out {
             servers.spawn(egress::serve(sockets, Arc::clone(&spec), env.clone()));

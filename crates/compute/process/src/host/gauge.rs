@@ -11,18 +11,22 @@ use std::{
     time::Duration,
 };
 
+use base_env::Env;
 use parking_lot::Mutex;
 use rustix::event::EventfdFlags;
 use tokio::io::unix::AsyncFd;
 
 use super::link::Link;
-use crate::protocol::Gauges;
+use crate::{protocol::Gauges, sys::event};
 
 /// Within each period of this length a function has its quota of processor time: short, so that a small function waits
 /// often and briefly.
 const QUOTA_PERIOD_MICROS: u64 = 20_000;
 /// The least that a kernel takes.
 const QUOTA_MICROS_MIN: u64 = 1_000;
+/// How often, and how far apart, it is looked whether the kernel has killed a process whose group has no memory left.
+const KILL_LOOKS_MAX: u32 = 1000;
+const KILL_LOOK: Duration = Duration::from_millis(1);
 
 /// The counters of one environment.
 pub(crate) struct Gauge {
@@ -112,16 +116,24 @@ fn field(text: &str, name: &str) -> Option<u64> {
 
 /// Ends everything in a room when its memory is used up. Version 2 does that by itself; version 1 ends one process and lets
 /// the others go on with what is left. Resolves when there is nothing to watch any more.
-pub(crate) async fn end_with_memory(gauges: Gauges, link: Arc<Link>, room: u64) {
+pub(crate) async fn end_with_memory(gauges: Gauges, link: Arc<Link>, room: u64, env: Env) {
     if gauges.memory_end.is_empty() {
         return;
     }
     match watch_memory(&gauges.memory_end) {
         Ok(event) => {
-            // It is told of the group's removal, too: then there is nothing left to end.
-            if event.readable().await.is_ok() {
-                link.end(room);
+            if event.readable().await.is_err() {
+                return;
             }
+            // The kernel tells before it has chosen: whoever kills first takes the reason away. The file goes with the group.
+            for _ in 0..KILL_LOOKS_MAX {
+                match fs::read_to_string(&gauges.memory_end) {
+                    Ok(text) if field(&text, "oom_kill ").is_some_and(|kills| kills > 0) => break,
+                    Ok(_) => env.sleep(KILL_LOOK).await,
+                    Err(_) => return,
+                }
+            }
+            link.end(room);
         }
         Err(error) => tracing::warn!(%error, "the end of an environment's memory cannot be watched"),
     }
@@ -133,7 +145,7 @@ fn watch_memory(control: &str) -> io::Result<AsyncFd<OwnedFd>> {
     let memory = File::open(control)?;
     let register = Path::new(control).with_file_name("cgroup.event_control");
     fs::write(register, format!("{} {}", event.as_raw_fd(), memory.as_raw_fd()))?;
-    AsyncFd::new(event)
+    event::watch(event)
 }
 
 /// The processor time that an environment may use, in proportion to its memory. Set after its initialisation, which AWS

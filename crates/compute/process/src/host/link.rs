@@ -259,7 +259,7 @@ impl Link {
             self.lose(launcher);
             launcher = loop {
                 let pause = pace.pause(restart::clock());
-                if !pause.is_zero() {
+                if pause > restart::PATIENCE {
                     self.phase.send_replace(Phase::Down);
                 }
                 if self.closing.wait(pause) {

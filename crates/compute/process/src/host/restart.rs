@@ -16,6 +16,8 @@ use crate::protocol::{self, Reply, Request, VERSION};
 
 /// A launcher that lived this long did not end because it was started.
 const SOUND: Duration = Duration::from_secs(60);
+/// A pause that is not longer is waited for by whoever wants something of the launcher.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
