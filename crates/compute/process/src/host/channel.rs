@@ -34,6 +34,8 @@ const HEAD_BYTES: usize = 5;
 const FRAME_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + RESPONSE_SLACK_BYTES + HEAD_BYTES + 1024;
 /// Pieces wait for a slow reader, so they are small.
 const PIECE_BYTES_MAX: usize = 256 * 1024;
+/// A longer content type is none.
+const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// What is read at once of an answer whose length is not known yet.
 const READ_BYTES: usize = 4096;
 
@@ -189,10 +191,7 @@ impl ChannelReader {
             ERROR if current => Some(typed(body, |error_type, payload| Message::Error { error_type, payload })?),
             INIT_ERROR => Some(typed(body, |error_type, payload| Message::InitError { error_type, payload })?),
             LOG => Some(Message::Log(body)),
-            STREAM_BEGIN if current => {
-                let text = String::from_utf8_lossy(&body);
-                Some(Message::StreamBegin { content_type: (!text.is_empty()).then(|| text.into_owned()) })
-            }
+            STREAM_BEGIN if current => Some(Message::StreamBegin { content_type: content_type(&body) }),
             STREAM_BODY if current => Some(Message::StreamBody(body)),
             STREAM_END if current => Some(Message::StreamEnd(None)),
             STREAM_ERROR if current => {
@@ -202,6 +201,12 @@ impl ChannelReader {
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame of an unknown kind")),
         }))
     }
+}
+
+/// A content type, if it can be the value of a header.
+fn content_type(body: &[u8]) -> Option<String> {
+    let fits = (1..=CONTENT_TYPE_BYTES_MAX).contains(&body.len()) && body.iter().all(|byte| (32..127).contains(byte));
+    fits.then(|| String::from_utf8_lossy(body).into_owned())
 }
 
 /// `u32` length and text of the error type, then the document.
@@ -266,8 +271,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_streamed_response_comes_in_pieces_and_only_of_the_present_event() {
+        let bytes = [
+            frame(STREAM_BODY, 9, b"old"),
+            frame(STREAM_BEGIN, 1, b"text/plain"),
+            frame(STREAM_BODY, 1, b"new"),
+            frame(STREAM_ERROR, 1, b"\x01\0\0\0Edocument"),
+            frame(STREAM_BEGIN, 1, b"a\r\nb: c"),
+        ];
+        let seen = messages(bytes.concat()).await;
+        let kind = |index: usize| match &seen[index] {
+            Ok(Some(Message::StreamBegin { content_type })) => content_type.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((kind(0).as_deref(), kind(3)), (Some("text/plain"), None));
+        assert!(matches!(&seen[1], Ok(Some(Message::StreamBody(body))) if &body[..] == b"new"));
+        assert!(matches!(&seen[2], Ok(Some(Message::StreamEnd(Some(error)))) if error.error_type == "E"));
+    }
+
+    #[tokio::test]
     async fn what_is_no_frame_ends_the_channel() {
-        for bytes in [vec![1, 0, 0, 0, 3, 0, 0, 0, 0], frame(99, 1, b""), frame(ERROR, 1, &[9, 0, 0, 0, b'x'])] {
+        let mut large = frame(STREAM_BODY, 1, &vec![0; PIECE_BYTES_MAX + 1]);
+        large.truncate(20);
+        for bytes in [large, vec![1, 0, 0, 0, 3, 0, 0, 0, 0], frame(99, 1, b""), frame(ERROR, 1, &[9, 0, 0, 0, b'x'])] {
             assert!(messages(bytes).await[0].is_err());
         }
     }

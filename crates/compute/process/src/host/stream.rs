@@ -39,15 +39,20 @@ impl Delivery {
         self.bytes
     }
 
-    /// Takes the beginning or a piece, waiting for the reader; answers the end of the stream where it must not go on.
+    /// Takes the beginning, a piece or the end, waiting for the reader; answers the end of the stream where there is one.
     pub(crate) async fn take(&mut self, message: Message) -> Option<Message> {
         match message {
             Message::StreamBegin { content_type } => {
-                self.begun = true;
-                self.pass(StreamPiece::Begin { content_type }).await;
+                self.begin(content_type).await;
                 None
             }
+            Message::StreamEnd(None) => {
+                // Even an empty response has a beginning.
+                self.begin(None).await;
+                Some(Message::StreamEnd(None))
+            }
             Message::StreamBody(bytes) => {
+                self.begin(None).await;
                 self.bytes += bytes.len() as u64;
                 if self.streams {
                     if self.bytes > STREAMED_BYTES_MAX {
@@ -62,6 +67,13 @@ impl Delivery {
                 None
             }
             other => Some(other),
+        }
+    }
+
+    /// The first beginning counts, whatever the function says afterwards.
+    async fn begin(&mut self, content_type: Option<String>) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.pass(StreamPiece::Begin { content_type }).await;
         }
     }
 
@@ -124,6 +136,29 @@ mod tests {
         assert_eq!(stream.next().await, Some(StreamPiece::Begin { content_type: Some("text/plain".to_owned()) }));
         assert_eq!(stream.next().await, Some(StreamPiece::Body(Bytes::from_static(b"abc"))));
         assert_eq!(stream.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_stream_begins_once_whatever_the_function_says() {
+        let piece = || Message::StreamBody(Bytes::from_static(b"x"));
+        for (messages, expected) in
+            [(vec![piece(), begin(), piece()], 2), (vec![begin(), begin(), piece()], 1), (vec![], 0)]
+        {
+            let (sink, mut stream) = compute_api::stream::response();
+            let mut delivery = Delivery::new(Some(sink));
+            for message in messages {
+                assert_eq!(delivery.take(message).await, None);
+            }
+            assert_eq!(delivery.take(Message::StreamEnd(None)).await, Some(Message::StreamEnd(None)));
+            drop(delivery);
+            let Some(StreamPiece::Begin { .. }) = stream.next().await else { panic!("no beginning") };
+            let mut bodies = 0;
+            while let Some(piece) = stream.next().await {
+                assert!(matches!(piece, StreamPiece::Body(_)));
+                bodies += 1;
+            }
+            assert_eq!(bodies, expected);
+        }
     }
 
     #[tokio::test]

@@ -144,7 +144,7 @@ impl Inner {
                         () = &mut late => return Happened::TimedOut,
                     }
                 }
-                message @ (Message::StreamBegin { .. } | Message::StreamBody(_)) => {
+                message @ (Message::StreamBegin { .. } | Message::StreamBody(_) | Message::StreamEnd(_)) => {
                     // Nothing more is read while the caller does not take it: that is what slows the function.
                     let taken = tokio::select! {
                         biased;
