@@ -58,6 +58,12 @@ fn choose(installed: &mut [InstalledRuntime]) {
     }
 }
 
+/// Whether functions of this runtime find boto3: with the interpreter, or among what the operator added.
+pub(crate) fn brings_boto3(runtime: &InstalledRuntime, state: &Path) -> bool {
+    let added = state.join("packages").join(&runtime.name).join("boto3");
+    runtime.path.as_deref().is_some_and(has_boto3) || added.is_dir()
+}
+
 fn has_boto3(python: &Path) -> bool {
     let Some(prefix) = python.parent().and_then(Path::parent) else { return false };
     let libraries = fs::read_dir(prefix.join("lib")).into_iter().flatten().flatten().map(|entry| entry.path());

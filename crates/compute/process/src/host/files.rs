@@ -38,7 +38,10 @@ pub(super) fn write_runtime(state: &Path, instance: &str) -> io::Result<PathBuf>
         fs::write(&path, bytes)?;
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o444))?;
     }
-    for path in [folder.clone(), folder.join("python"), folder.join("node")] {
+    // Where what the operator added is attached; a shell cannot make it in a read-only folder.
+    let packages = folder.join("packages");
+    fs::create_dir(&packages)?;
+    for path in [folder.clone(), folder.join("python"), folder.join("node"), packages] {
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     }
     folder.canonicalize()

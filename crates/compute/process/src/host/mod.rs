@@ -382,7 +382,7 @@ impl FunctionHost for ProcessHost {
     }
 
     async fn snapshot(&self, _: Arc<EnvironmentSpec>) -> Result<(), StartError> {
-        Err(StartError::NoSnapshot { reason: "this host makes no snapshots".to_owned() })
+        Err(StartError::NoSnapshot { reason: "every environment is initialised by itself on this host".to_owned() })
     }
 
     fn forget_snapshot(&self, _: &str) {}
@@ -415,7 +415,7 @@ impl Inner {
     }
 
     fn report(&self) -> Arc<HostReport> {
-        Arc::clone(self.report.get_or_init(|| Arc::new(report(&self.host, &self.runtimes()))))
+        Arc::clone(self.report.get_or_init(|| Arc::new(report(&self.host, &self.runtimes(), &self.settings.state))))
     }
 }
 
@@ -473,7 +473,7 @@ fn level(level: Level) -> IsolationLevel {
     }
 }
 
-fn report(host: &Host, runtimes: &RuntimeListing) -> HostReport {
+fn report(host: &Host, runtimes: &RuntimeListing, own: &Path) -> HostReport {
     let mut findings: Vec<Finding> = host
         .findings
         .iter()
@@ -496,5 +496,17 @@ fn report(host: &Host, runtimes: &RuntimeListing) -> HostReport {
     };
     let detail = format!("installed: {}; missing: {}", runtimes.available().join(", "), runtimes.missing.join(", "));
     findings.push(Finding { name: "runtimes".to_owned(), state, detail, remedy });
+    let pythons = runtimes.installed.iter().filter(|runtime| runtime.chosen && runtime.language == Language::Python);
+    let (with, without): (Vec<_>, Vec<_>) = pythons.partition(|runtime| runtimes::brings_boto3(runtime, own));
+    let names = |of: Vec<&InstalledRuntime>| of.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join(", ");
+    let (state, remedy) = match without.first() {
+        None => (FindingState::Present, String::new()),
+        Some(one) => {
+            let folder = own.join("packages").join(&one.name);
+            (FindingState::Degraded, format!("pip install --target {} boto3", folder.display()))
+        }
+    };
+    let detail = format!("with boto3: {}; without: {}", names(with), names(without));
+    findings.push(Finding { name: "python packages".to_owned(), state, detail, remedy });
     HostReport { level: level(host.level), findings }
 }

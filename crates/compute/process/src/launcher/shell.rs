@@ -206,6 +206,11 @@ impl Parts {
         let mut parts = Self { folders: Vec::new(), files: Vec::new(), links: Vec::new(), masks: Vec::new() };
         parts.folder("/usr", "usr")?;
         parts.folder(runtime, "var/runtime")?;
+        // What the operator added to the runtimes of all functions.
+        let packages = runtime.with_file_name("packages");
+        if packages.is_dir() {
+            parts.folder(&packages, "var/runtime/packages")?;
+        }
         for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
             let host = format!("/{name}");
             match fs::read_link(&host) {

@@ -65,6 +65,14 @@ impl Bench {
         Self { host, connections: tokio::sync::Mutex::new(connections), folder, functions: AtomicUsize::new(0) }
     }
 
+    /// Another host over the same folder, after this one has ended.
+    pub(crate) async fn reopen(&self) -> ProcessHost {
+        self.host.shutdown().await;
+        let mut settings = ProcessSettings::new(self.folder.path().join("state"));
+        settings.launcher = Some(PathBuf::from(env!("CARGO_BIN_EXE_pileus-launcher")));
+        ProcessHost::open(settings, Env::real(), endpoint_channel(16).0).unwrap()
+    }
+
     /// Writes a function's files.
     pub(crate) fn code(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
         let folder = self.folder.path().join(name);

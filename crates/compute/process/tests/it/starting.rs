@@ -275,3 +275,47 @@ fn environments_of_one_account_come_from_another_template_than_those_of_another(
         bench.host.shutdown().await;
     });
 }
+
+#[test]
+fn what_the_operator_added_to_a_runtime_is_found_behind_the_functions_own() {
+    block_on(async {
+        let bench = Bench::open();
+        let added = bench.folder.path().join("state/packages/python3.11");
+        std::fs::create_dir_all(added.join("added_by_operator")).unwrap();
+        std::fs::write(added.join("added_by_operator/__init__.py"), "NAME = 'operator'\n").unwrap();
+        std::fs::write(added.join("both.py"), "NAME = 'operator'\n").unwrap();
+        let answer = "import added_by_operator, both\ndef handler(event, context):\n    return [added_by_operator.NAME, both.NAME]\n";
+        let code = bench.code("adding", &[("app.py", answer), ("both.py", "NAME = 'function'\n")]);
+        let (mut spec, _lines) = bench.function("python3.11", "app.py", answer);
+        spec.code = code;
+        for _ in 0..4 {
+            let mut environment = bench.start(spec.clone()).await;
+            assert_eq!(success(&environment.invoke(event("a", "{}")).await), json!(["operator", "function"]));
+            environment.stop().await;
+        }
+        bench.host.shutdown().await;
+    });
+}
+
+#[test]
+fn what_was_started_lately_is_prepared_after_a_restart() {
+    if !all_walls(bench()) {
+        return;
+    }
+    block_on(async {
+        let bench = Bench::open();
+        let (spec, _lines) = bench.function("python3.11", "app.py", "def handler(event, context):\n    return 7\n");
+        prepared(&bench, &spec).await.stop().await;
+        let again = bench.reopen().await;
+        // The first start after it: nothing was asked of this host before.
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let mut environment = match again.start(std::sync::Arc::new(spec)).await {
+            Ok(environment) => environment,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(environment.origin(), Origin::Pooled);
+        assert_eq!(success(&environment.invoke(event("a", "{}")).await), json!(7));
+        environment.stop().await;
+        again.shutdown().await;
+    });
+}
