@@ -18,10 +18,10 @@ use bytes::Bytes;
 use compute_api::{
     ColdReason, Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures,
     FunctionHost, HostReport, InitFailure, InitOutcome, InitializationType, Invocation, IsolationLevel,
-    IsolationReport, LogFormat, Logging, Outcome, RuntimeListing, SeccompProfile, Start, StartError,
+    IsolationReport, LogFormat, Logging, Origin, Outcome, RuntimeListing, SeccompProfile, Start, StartError,
 };
 use compute_scheduler::{
-    Blueprint, EnvironmentState, FunctionVersion, Limits, Refused, Scheduler, Throttle, VersionKey,
+    Blueprint, EnvironmentState, FunctionVersion, Limits, MemoryProbe, Refused, Scheduler, Throttle, VersionKey,
 };
 use tokio::sync::watch;
 
@@ -34,9 +34,11 @@ struct Counts {
     started: AtomicU64,
     living: AtomicU32,
     answered: AtomicU64,
+    attempts: AtomicU64,
 }
 
 struct Timer {
+    settled: bool,
     host: Timers,
     id: u64,
     spec: Arc<EnvironmentSpec>,
@@ -56,7 +58,8 @@ impl FunctionHost for Timers {
 
     async fn start(&self, spec: Arc<EnvironmentSpec>) -> Result<Timer, StartError> {
         self.0.env.sleep(Duration::from_millis(5)).await;
-        if spec.handler == "broken" {
+        if spec.handler == "broken" || (spec.handler == "healed" && self.0.attempts.fetch_add(1, Ordering::SeqCst) == 0)
+        {
             let failure =
                 InitFailure { outcome: InitOutcome::Timeout, figures: Figures::default(), log_tail: Bytes::new() };
             return Err(StartError::Init(Box::new(failure)));
@@ -65,7 +68,15 @@ impl FunctionHost for Timers {
         self.0.living.fetch_add(1, Ordering::SeqCst);
         let id = self.0.started.fetch_add(1, Ordering::SeqCst);
         let isolation = IsolationReport { level: IsolationLevel::Refused, host_uid: 0, walls: Vec::new() };
-        Ok(Timer { host: self.clone(), id, spec, isolation, alive: true, end: watch::Sender::new(false) })
+        Ok(Timer {
+            settled: true,
+            host: self.clone(),
+            id,
+            spec,
+            isolation,
+            alive: true,
+            end: watch::Sender::new(false),
+        })
     }
 
     async fn snapshot(&self, _: Arc<EnvironmentSpec>) -> Result<(), StartError> {
@@ -107,23 +118,32 @@ impl Environment for Timer {
     }
 
     fn is_settled(&self) -> bool {
-        true
+        self.settled
     }
 
-    async fn settle(&mut self) {}
+    async fn settle(&mut self) {
+        if !self.settled {
+            self.host.0.env.sleep(Duration::from_millis(100)).await;
+            self.settled = true;
+        }
+    }
 
     fn is_alive(&self) -> bool {
         self.alive
     }
 
     fn memory_bytes(&self) -> u64 {
-        0
+        3 << 20
     }
 
     async fn invoke(&mut self, invocation: Invocation) -> Completion {
         self.host.0.env.sleep(Duration::from_millis(20)).await;
         self.host.0.answered.fetch_add(1, Ordering::SeqCst);
         let outcome = match &invocation.payload[..] {
+            b"extension" => {
+                self.settled = false;
+                Outcome::Success { payload: Bytes::new() }
+            }
             b"exit" => {
                 self.alive = false;
                 self.end.send_replace(true);
@@ -140,7 +160,9 @@ impl Environment for Timer {
             }
             _ => Outcome::Success { payload: invocation.payload },
         };
-        Completion { outcome, figures: Figures::default(), log_tail: Bytes::new() }
+        let (duration, cpu) = (Duration::from_millis(20), Duration::from_millis(5));
+        let figures = Figures { duration, cpu, memory_bytes_max: 5 << 20, ..Figures::default() };
+        Completion { outcome, figures, log_tail: Bytes::new() }
     }
 
     fn ended(&self) -> impl Future<Output = Exit> + Send + 'static {
@@ -225,8 +247,13 @@ fn invocation(payload: &'static str) -> Invocation {
 
 fn scheduler(limits: Limits) -> (Timers, Scheduler<Timers, Plan>) {
     let env = Env::real();
-    let counts =
-        Counts { env: env.clone(), started: AtomicU64::new(0), living: AtomicU32::new(0), answered: AtomicU64::new(0) };
+    let counts = Counts {
+        env: env.clone(),
+        started: AtomicU64::new(0),
+        living: AtomicU32::new(0),
+        answered: AtomicU64::new(0),
+        attempts: AtomicU64::new(0),
+    };
     let host = Timers(Arc::new(counts));
     (host.clone(), Scheduler::new(host, env, limits))
 }
@@ -342,7 +369,7 @@ async fn functions_that_call_functions_go_deeper_than_any_pool() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_callers_at_once_are_all_answered() {
-    let limits = Limits { memory_budget_mib: 16 * 128, ..Limits::default() };
+    let limits = Limits { memory_budget_mib: 40 * 32, memory_overcommit: 1, ..Limits::default() };
     let (host, scheduler) = scheduler(limits);
     let calls: Vec<_> = (0..200)
         .map(|i| {
@@ -358,7 +385,7 @@ async fn many_callers_at_once_are_all_answered() {
             Err(other) => panic!("{other:?}"),
         }
     }
-    assert_eq!((ran + throttled, ran >= 16), (200, true));
+    assert_eq!((ran + throttled, ran >= 10), (200, true), "1280 MiB hold ten times 128");
     assert!(host.0.started.load(Ordering::SeqCst) <= 200);
     let snapshot = scheduler.snapshot();
     assert_eq!((snapshot.in_flight, snapshot.waiters, snapshot.starts_queued), (0, 0, 0));
@@ -381,4 +408,84 @@ async fn shutting_down_does_not_wait_beyond_its_limit() {
     let lease = scheduler.acquire(&version("f", "1")).await.unwrap();
     assert!(!scheduler.shut_down(Duration::from_millis(20)).await);
     drop(lease);
+}
+
+#[tokio::test]
+async fn what_a_meter_wants_to_know_comes_with_the_completion() {
+    let (_host, scheduler) = scheduler(Limits::default());
+    let f = version("f", "1");
+    let first = scheduler.invoke(f.clone(), invocation("")).await.unwrap();
+    assert!(first.queued >= Duration::from_millis(5), "it waited for the start: {:?}", first.queued);
+    assert_eq!((first.origin, first.isolation, first.provisioned), (Origin::Fresh, IsolationLevel::Refused, false));
+    let second = scheduler.invoke(f, invocation("")).await.unwrap();
+    assert_eq!(second.queued, Duration::ZERO);
+    let snapshot = scheduler.snapshot();
+    let environment = &snapshot.environments[0];
+    assert_eq!((environment.memory_bytes >> 20, environment.memory_bytes_max >> 20), (3, 5));
+    assert!((environment.cpu_share() - 0.25).abs() < 1e-9);
+    assert_eq!((environment.origin, environment.isolation), (Some(Origin::Fresh), Some(IsolationLevel::Refused)));
+    assert_eq!((snapshot.versions[0].cold, snapshot.versions[0].warm, snapshot.versions[0].idle), (1, 1, 1));
+    assert_eq!(snapshot.counters.cold_reasons, BTreeMap::from([(ColdReason::First, 1)]));
+}
+
+#[tokio::test]
+async fn an_environment_whose_extensions_are_at_work_is_busy_until_they_are_done() {
+    let (_host, scheduler) = scheduler(Limits { account_concurrency: 1, ..Limits::default() });
+    let f = version("f", "1");
+    let answered = scheduler.invoke(f.clone(), invocation("extension")).await.unwrap();
+    assert_eq!(answered.completion.outcome, Outcome::Success { payload: Bytes::new() });
+    assert_eq!(scheduler.snapshot().environments[0].state, EnvironmentState::Settling);
+    let refused = scheduler.invoke(f.clone(), invocation("")).await.unwrap_err();
+    assert!(matches!(refused, Refused::Throttled(Throttle::AccountConcurrency)), "it counts: {refused:?}");
+    soon(|| scheduler.snapshot().environments[0].state == EnvironmentState::Idle).await;
+    assert_eq!(scheduler.invoke(f, invocation("")).await.unwrap().start, Start::Warm);
+}
+
+#[tokio::test]
+async fn provisioned_environments_are_started_ahead_and_say_so() {
+    let (host, scheduler) = scheduler(Limits::default());
+    let f = version("f", "1");
+    scheduler.set_provisioned(&f, 3);
+    assert_eq!(scheduler.provisioned(&f.key).unwrap().allocated, 0, "none is ready yet");
+    soon(|| scheduler.provisioned(&f.key).unwrap().allocated == 3).await;
+    let ran = scheduler.invoke(f.clone(), invocation("")).await.unwrap();
+    assert_eq!((ran.start, ran.provisioned), (Start::Warm, true));
+    assert_eq!(ran.spec.initialization, InitializationType::ProvisionedConcurrency);
+    scheduler.invoke(f.clone(), invocation("exit")).await.unwrap();
+    soon(|| host.0.started.load(Ordering::SeqCst) == 4 && scheduler.provisioned(&f.key).unwrap().available == 3).await;
+    let leases = [scheduler.acquire(&f).await, scheduler.acquire(&f).await, scheduler.acquire(&f).await];
+    let spilled = scheduler.invoke(f.clone(), invocation("")).await.unwrap();
+    assert_eq!((spilled.provisioned, spilled.spec.initialization), (false, InitializationType::OnDemand));
+    drop(leases);
+    scheduler.set_provisioned(&f, 0);
+    soon(|| host.0.living.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(scheduler.provisioned(&f.key), None);
+}
+
+#[tokio::test]
+async fn a_provisioned_start_that_fails_says_why_and_is_tried_again() {
+    let (_host, scheduler) = scheduler(Limits::default());
+    let f = version("healed", "1");
+    scheduler.set_provisioned(&f, 1);
+    soon(|| scheduler.provisioned(&f.key).unwrap().failure.is_some()).await;
+    let failure = scheduler.provisioned(&f.key).unwrap().failure.unwrap();
+    assert_eq!(failure, "the function's initialisation failed: it took too long");
+    soon(|| scheduler.provisioned(&f.key).unwrap().allocated == 1).await;
+    assert_eq!(scheduler.provisioned(&f.key).unwrap().failure, None);
+}
+
+#[tokio::test]
+async fn a_host_without_memory_stops_what_is_idle() {
+    let available = Arc::new(AtomicU64::new(4 << 30));
+    let asked = available.clone();
+    let probe = MemoryProbe::new(move || Some(asked.load(Ordering::SeqCst)));
+    let (host, scheduler) = scheduler(Limits { memory_probe: Some(probe), ..Limits::default() });
+    let (f, g) = (version("f", "1"), version("g", "1"));
+    scheduler.invoke(f, invocation("")).await.unwrap();
+    assert_eq!(host.0.living.load(Ordering::SeqCst), 1);
+    available.store(64 << 20, Ordering::SeqCst);
+    soon(|| host.0.living.load(Ordering::SeqCst) == 0).await;
+    assert_eq!(scheduler.snapshot().counters.evicted, 1);
+    let refused = scheduler.invoke(g, invocation("")).await.unwrap_err();
+    assert!(matches!(refused, Refused::Throttled(Throttle::Memory)), "{refused:?}");
 }

@@ -143,7 +143,7 @@ fn tight(expiry: Expiry, victims: Victims) -> Limits {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_limit_is_passed_no_waiter_lost_and_nothing_leaks(
@@ -181,6 +181,11 @@ proptest! {
         prop_assert_eq!((core.memory.sum, core.memory.resident), (memory::Share::default(), 0));
         prop_assert_eq!((core.version_by_key.len(), core.version_by_address.len(), core.victims.len()), (0, 0, 0));
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Others ask for as much as they can, in any order, provisioned environments included. A function that has nothing
     /// running gets a place, and its start begins after at most one start of each function that waits (and the
