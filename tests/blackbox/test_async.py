@@ -142,5 +142,5 @@ def test_the_command_line_configures_and_sends(functions, server, name):
     )  # fmt: skip
     shown = json.loads(put.stdout)
     assert shown["MaximumRetryAttempts"] == 1 and shown["MaximumEventAgeInSeconds"] == 60
-    server.aws("lambda", "invoke", "--function-name", name, "--invocation-type", "Event", "--payload", "e30=", "/dev/null")
+    server.aws("lambda", "invoke", "--function-name", name, "--invocation-type", "Event", "--payload", "{}", "/dev/null")
     assert got(functions, name) == [{}]

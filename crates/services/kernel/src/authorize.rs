@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use base_types::Arn;
+use base_types::{AccountId, Arn};
 use lang_policy::{Access, Caller, Context, Decision, Kind, Policy, Request};
 use store_api::Tx;
 use wire_schema::ServiceError;
@@ -52,6 +52,16 @@ impl Cx {
         Err(E::access_denied(format!(
             "User: {principal} is not authorized to perform: {action} on resource: {text} {reason}"
         )))
+    }
+
+    /// Whether the caller may do everything with what `owner` owns, unless a resource's own policy says otherwise: then
+    /// nothing has to be evaluated for a resource that has none. What is asked on every invocation asks this first.
+    #[must_use]
+    pub fn owns(&self, owner: AccountId) -> bool {
+        match &*self.principal {
+            Principal::Root { account } | Principal::AssumedRole { account, .. } => *account == owner,
+            Principal::Service { .. } | Principal::Anonymous => false,
+        }
     }
 
     /// What a policy's conditions may ask of any request (the global condition keys that we know).

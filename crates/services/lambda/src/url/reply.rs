@@ -5,13 +5,21 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use super::prelude::{Prelude, Step};
+
 /// The answer's bytes must be a JSON document; anything else, and every error of the function, is a bad gateway.
 #[must_use]
 pub fn reply(payload: &Bytes, failed: bool) -> Response<Bytes> {
     if failed {
         return internal_server_error();
     }
-    let Ok(value) = serde_json::from_slice::<Value>(payload) else { return internal_server_error() };
+    let Ok(value) = serde_json::from_slice::<Value>(payload) else {
+        // A function that streams to a URL that does not: its response came whole, with its head in front.
+        return match Prelude::default().take(payload) {
+            Step::Head(head, body) => head.map(|()| body),
+            Step::More | Step::Broken => internal_server_error(),
+        };
+    };
     match value {
         // With a status code the function speaks HTTP itself.
         Value::Object(members) if members.contains_key("statusCode") => {
@@ -177,6 +185,16 @@ mod tests {
         assert_eq!(said(r#"{"statusCode":200,"body":"aGk=","isBase64Encoded":true}"#).2, "hi");
         assert_eq!(said(r#"{"statusCode":"204"}"#).0, 204);
         assert_eq!(said(r#"{"statusCode":200,"body":{"a":1}}"#).2, r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn what_was_streamed_and_came_whole_has_its_head_in_front() {
+        let (status, fields, body) = said("{\"statusCode\":201,\"headers\":{\"x-a\":\"b\"}}\0\0\0\0\0\0\0\0body");
+        let expected = [("content-type", "application/octet-stream"), ("x-a", "b")];
+        let mut fields = fields;
+        fields.sort();
+        assert_eq!((status, body.as_str()), (201, "body"));
+        assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]
