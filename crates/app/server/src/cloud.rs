@@ -198,7 +198,8 @@ impl Cloud {
         match wire_http::read::<M>(&route, &head, body) {
             Ok(read) => {
                 let added = cx.headers.clone();
-                let outcome = self.dispatcher.dispatch::<M, S>(service, cx, read.request).await;
+                // Boxed: a future is moved when it is begun, and this one holds the whole operation.
+                let outcome = Box::pin(self.dispatcher.dispatch::<M, S>(service, cx, read.request)).await;
                 with(wire_http::respond::<M>(&route, read.operation, &outcome, &request_id), &added)
             }
             Err(error) => wire_http::refuse::<M>(&route, &error, &request_id),

@@ -53,6 +53,24 @@ impl Upstream for Echo {
             });
             return Response::new(Body::Stream(stream));
         }
+        if path.contains("trickle") {
+            // One piece, then one more for every release, until nobody reads.
+            let (sender, stream) = ByteStream::channel(1);
+            let (entered, release) = (Arc::clone(&self.entered), Arc::clone(&self.release));
+            let broken = path.contains("broken");
+            tokio::spawn(async move {
+                assert!(sender.send(Bytes::from("first ")).await);
+                tokio::select! {
+                    () = sender.closed() => return entered.notify_one(),
+                    () = release.notified() => {}
+                }
+                if broken {
+                    return sender.fail(Fault::new(base_types::FaultKind::Internal, "make the second piece")).await;
+                }
+                assert!(sender.send(Bytes::from("second")).await);
+            });
+            return Response::new(Body::Stream(stream));
+        }
         if path.contains("stream") {
             let (sender, stream) = ByteStream::channel(1);
             tokio::spawn(async move {

@@ -8,3 +8,4 @@ mod hosts;
 mod identity;
 mod limits;
 mod routes;
+mod streams;

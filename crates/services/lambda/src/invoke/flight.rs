@@ -48,7 +48,7 @@ impl<H: FunctionHost, L: LogSink> Flight<H, L> {
         match runner.scheduler.acquire(&self.version).await {
             Ok(lease) => {
                 let at = runner.env.now();
-                let ran = lease.run(invocation).await;
+                let ran = Box::pin(lease.run(invocation)).await;
                 Ok(self.landed(at, ran))
             }
             Err(refused) => self.refused(refused, begun).await,
