@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 
@@ -139,6 +141,44 @@ def handles_of_many(event):
     except OSError as error:
         return [total, errno.errorcode[error.errno]]
     return [total, "no bound"]
+
+def sockets(event):
+    """Fills the buffers of as many connections to itself as there may be, without reading."""
+    def held():
+        # What all sockets of the machine hold: every network namespace is told the same.
+        lines = dict(line.split(": ", 1) for line in open("/proc/net/sockstat").read().splitlines())
+        words = lines[event["kind"].upper()].split()
+        return int(words[words.index("mem") + 1]) * 4096
+
+    kept, before, most = [], held(), 0
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1000)
+    block = b"x" * 60000
+    try:
+        for _ in range(480):
+            if event["kind"] == "tcp":
+                left = socket.create_connection(listener.getsockname(), 1)
+                right = listener.accept()[0]
+            else:
+                right = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                right.bind(("127.0.0.1", 0))
+                left = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                left.connect(right.getsockname())
+            for s in (left, right):
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 30)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30)
+            left.setblocking(False)
+            kept += [left, right]
+            try:
+                for _ in range(200):
+                    left.send(block)
+            except OSError:
+                pass
+            most = max(most, held() - before)
+    except OSError:
+        pass
+    return most
 
 def flood(event):
     line = b"y" * 1023 + b"\\n"
@@ -335,6 +375,17 @@ def test_descriptors_end_at_1024(server, neighbour):
     assert code in ("EAGAIN", "ETOOMANYREFS", "EMFILE", "ENOBUFS"), (total, code)
     with open("/dev/null"):
         pass
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_what_waits_in_sockets_is_bounded(server, full, neighbour, kind):
+    """All sockets of the host share one allowance: nobody may take it for himself."""
+    held = bombs(server, MemorySize=256).do("sockets", kind=kind)
+    assert held < 96 << 20, held
+    if os.geteuid() == 0 and kind == "tcp":
+        # Outside, it is all that the machine has.
+        outside = subprocess.run([sys.executable, "-c", BOMBS + "\nprint(sockets({'kind': 'tcp'}))"], capture_output=True, text=True)
+        assert int(outside.stdout) > 200 << 20, outside
 
 
 def test_a_flood_of_lines_is_held_back_and_hurts_nobody(server, neighbour):
