@@ -71,9 +71,9 @@ fn an_unmarked_member_fails_code_generation() {
     fs::remove_dir_all(&root).unwrap();
 }
 
-#[test]
-fn an_event_stream_becomes_an_enum_and_a_handle() {
-    let root = std::env::temp_dir().join(format!("xtask-events-{}", std::process::id()));
+/// A tree with one service of its own, `chat`, and a generator of it from a model.
+fn chat(folder: &str, marks: &str) -> (PathBuf, impl Fn(&str) -> Output) {
+    let root = std::env::temp_dir().join(format!("xtask-{folder}-{}", std::process::id()));
     let models = root.join("models/chat");
     fs::create_dir_all(&models).unwrap();
     fs::copy(repository().join("rustfmt.toml"), root.join("rustfmt.toml")).unwrap();
@@ -82,10 +82,52 @@ fn an_event_stream_becomes_an_enum_and_a_handle() {
     let sts = fs::read_to_string(repository().join("models/sts/patch.toml")).unwrap();
     let (roles, errors) = (sts.find("[roles]").unwrap(), sts.find("\n[marks").unwrap());
     let patch = format!(
-        "trait = \"Chat\"\nprotocols = [\"rest-json\"]\niam_prefix = \"chat\"\nbody_bytes_max = 1000\n{}\n[marks.TalkRequest]\n",
+        "trait = \"Chat\"\nprotocols = [\"rest-json\"]\niam_prefix = \"chat\"\nbody_bytes_max = 1000\n{}\n{marks}\n",
         &sts[roles..errors]
     );
     fs::write(models.join("patch.toml"), patch).unwrap();
+    let tree = root.clone();
+    let run = move |model: &str| {
+        fs::write(models.join("model.json"), model).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_xtask")).arg("codegen").env("XTASK_ROOT", &tree).output().unwrap()
+    };
+    (root, run)
+}
+
+#[test]
+fn a_structure_may_contain_itself_and_a_union_is_a_structure() {
+    let marks =
+        "[marks.TalkRequest]\nenforced = [\"Value\"]\n[marks.Value]\nenforced = [\"S\", \"L\", \"M\", \"Next\"]";
+    let (root, run) = chat("recursive", marks);
+    let model = r#"{
+        "metadata": { "apiVersion": "1", "endpointPrefix": "chat", "protocol": "rest-json", "serviceId": "Chat" },
+        "operations": { "Talk": { "name": "Talk", "http": { "method": "POST", "requestUri": "/talk" },
+            "input": { "shape": "TalkRequest" } } },
+        "shapes": {
+            "TalkRequest": { "type": "structure", "required": ["Value"], "members": { "Value": { "shape": "Value" } } },
+            "Value": { "type": "structure", "union": true, "members": { "S": { "shape": "Text" }, "L": { "shape": "Values" },
+                "M": { "shape": "Named" }, "Next": { "shape": "Value" } } },
+            "Values": { "type": "list", "member": { "shape": "Value" } },
+            "Named": { "type": "map", "key": { "shape": "Text" }, "value": { "shape": "Value" } },
+            "Text": { "type": "string" } } }"#;
+    let output = run(model);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shapes = fs::read_to_string(root.join("crates/model/chat/src/shapes.rs")).unwrap();
+    for wanted in
+        ["pub l: Option<Vec<Value>>", "pub m: Option<BTreeMap<String, Value>>", "pub next: Option<Box<Value>>"]
+    {
+        assert!(shapes.contains(wanted), "{wanted} is not in {shapes}");
+    }
+    let endless = model.replace("\"union\": true", "\"required\": [\"Next\"]");
+    let output = run(&endless);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("cannot be without itself"), "{said}");
+    fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
+fn an_event_stream_becomes_an_enum_and_a_handle() {
+    let (root, run) = chat("events", "[marks.TalkRequest]");
     let model = r#"{
         "metadata": { "apiVersion": "1", "endpointPrefix": "chat", "protocol": "rest-json", "serviceId": "Chat" },
         "operations": { "Talk": { "name": "Talk", "http": { "method": "POST", "requestUri": "/talk" },
@@ -99,10 +141,6 @@ fn an_event_stream_becomes_an_enum_and_a_handle() {
             "End": { "type": "structure", "members": { "Reason": { "shape": "Text" },
                 "Code": { "shape": "Text", "eventheader": true } }, "event": true },
             "Blob": { "type": "blob" }, "Text": { "type": "string" } } }"#;
-    let run = |model: &str| {
-        fs::write(models.join("model.json"), model).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_xtask")).arg("codegen").env("XTASK_ROOT", &root).output().unwrap()
-    };
     let output = run(model);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let generated = |file: &str| fs::read_to_string(root.join("crates/model/chat/src").join(file)).unwrap();

@@ -95,6 +95,9 @@ fn structure_doc(plan: &Plan, name: &str) -> String {
         });
         users.map(|(user, _)| format!("`{user}`")).collect::<Vec<_>>().join(", ")
     };
+    if plan.model.shapes.get(name).is_some_and(|shape| shape.union) {
+        return format!("`{name}`, a union: one member is there.");
+    }
     match (users(true), users(false)) {
         (inputs, _) if !inputs.is_empty() => format!("What {inputs} takes."),
         (_, outputs) if !outputs.is_empty() => format!("What {outputs} gives."),
@@ -107,6 +110,8 @@ fn structure(plan: &Plan, name: &str, shape: &Shape, doc: &str) -> Result<String
     for (index, (member_name, member)) in shape.members.iter().enumerate() {
         let required = shape.required.iter().any(|required| required == member_name);
         let r#type = rust_type(plan, member)?;
+        // What leads back to this structure stands somewhere else, or it would have no size.
+        let r#type = if plan.holds(&member.shape, name) { format!("Box<{type}>") } else { r#type };
         let r#type = if required { r#type } else { format!("Option<{type}>") };
         let note = match plan.marks.get(name).and_then(|marks| marks.get(member_name)) {
             Some(Mark::Stored) => " Kept without effect.",

@@ -229,11 +229,10 @@ impl Plan {
         ];
         for (name, shape) in self.model.shapes.iter() {
             let unsupported = [
-                (shape.union, "a union"),
                 (shape.eventstream && !self.is_plain_stream(name, shape), UNKNOWN_STREAM),
                 (shape.event && inputs.contains(name), "an event that a client sends"),
                 (shape.members.0.len() > 128, "a structure of more than 128 members"),
-                (shape.r#type == "structure" && self.reaches(name, name), "a structure that contains itself"),
+                (self.demands_itself(name, shape), "a structure that cannot be without itself"),
                 (
                     matches!(shape.r#type.as_str(), "structure") && RESERVED.contains(&names::pascal(name).as_str()),
                     "a structure with a reserved name",
@@ -251,20 +250,28 @@ impl Plan {
         Ok(())
     }
 
-    fn reaches(&self, from: &str, target: &str) -> bool {
+    /// Whether a structure holds another one in itself: through members that are structures, not through lists or maps,
+    /// which are somewhere else anyway.
+    pub(crate) fn holds(&self, from: &str, target: &str) -> bool {
         let mut seen = BTreeSet::new();
         let mut pending = vec![from.to_owned()];
         while let Some(name) = pending.pop() {
-            for below in self.below(&name) {
-                if below == target {
-                    return true;
-                }
-                if seen.insert(below.clone()) {
-                    pending.push(below);
-                }
+            if name == target {
+                return true;
+            }
+            if let Some(shape) = self.model.shapes.get(&name)
+                && seen.insert(name)
+            {
+                pending.extend(shape.members.iter().map(|(_, member)| member.shape.clone()));
             }
         }
         false
+    }
+
+    /// Whether a structure has a required member that leads back to it: there could be no empty one.
+    fn demands_itself(&self, name: &str, shape: &Shape) -> bool {
+        let required = shape.members.iter().filter(|(member, _)| shape.required.iter().any(|known| known == member));
+        required.into_iter().any(|(_, member)| self.holds(&member.shape, name))
     }
 
     fn below(&self, name: &str) -> Vec<String> {

@@ -182,3 +182,33 @@ proptest! {
         prop_assert_eq!(read(&encode(&outer, Members::Body)).unwrap(), (outer, String::new()));
     }
 }
+
+static NODE: Schema = Schema::structure(
+    "Node",
+    &[Member::new("items", &NODES), Member::new("named", &NAMED), Member::new("next", &NODE)],
+);
+static NODES: Schema = Schema::list("Nodes", &NODE);
+static NAMED: Schema = Schema::map("Named", &TEXT, &NODE);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Node {
+    items: Option<Vec<Node>>,
+    named: Option<BTreeMap<String, Node>>,
+    next: Option<Box<Node>>,
+}
+wire_schema::structure!(Node, NODE, { 0 => items, 1 => named, 2 => next });
+
+#[test]
+fn a_structure_that_contains_itself_is_read_to_a_depth() {
+    let nested = |open: &str, close: &str, times: usize| format!("{}{{}}{}", open.repeat(times), close.repeat(times));
+    for (open, close) in [("{\"next\":", "}"), ("{\"items\":[", "]}"), ("{\"named\":{\"a\":", "}}")] {
+        let read = |times: usize| {
+            let (document, mut node) = (nested(open, close, times), Node::default());
+            let (mut seen, mut survey) = (Seen::default(), Survey::default());
+            let read = decode(document.as_bytes(), Members::All, &mut node, &mut seen, &mut survey);
+            read.map(|()| (encode(&node, Members::All) == document.as_bytes(), validate(&node, &survey).is_empty()))
+        };
+        assert_eq!(read(30).ok(), Some((true, true)), "{open}");
+        assert!(read(100_000).is_err(), "{open}");
+    }
+}
