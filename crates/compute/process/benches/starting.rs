@@ -79,10 +79,10 @@ async fn measure() {
         let code = bench.code("node", "index.js", NODE);
         bench.cold("node", &spec("nodejs20.x", "index.handler", &code), (&node, &["-e", "0"])).await;
     }
-    if is_wanted("native") {
-        if let Some(code) = bench.native() {
-            bench.cold("native", &spec("provided.al2023", "x", &code), (Path::new("/bin/true"), &[])).await;
-        }
+    if is_wanted("native")
+        && let Some(code) = bench.native()
+    {
+        bench.cold("native", &spec("provided.al2023", "x", &code), (Path::new("/bin/true"), &[])).await;
     }
     if is_wanted("storm") {
         let code = bench.code("storm", "app.py", PYTHON);

@@ -14,7 +14,7 @@ use rustix::net::{
 };
 
 /// Raised with every change of a message.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 /// AWS Lambda's quota "Execution processes/threads".
 pub(crate) const PROCESSES_MAX: u64 = 1024;
 /// The greatest packet, in bytes; environment variables are bounded far below it.
@@ -45,14 +45,6 @@ pub(crate) enum Request {
     MakeShell {
         #[n(0)]
         id: u64,
-    },
-    /// Run a program in a shell. Descriptors: stdout, stderr, and the private channel if there is one.
-    #[n(2)]
-    Enter {
-        #[n(0)]
-        id: u64,
-        #[n(1)]
-        entry: Box<Entry>,
     },
     /// Kill everything in it and give back what it held.
     #[n(3)]
@@ -253,22 +245,6 @@ pub(crate) enum Reply {
         #[n(0)]
         id: u64,
         #[n(1)]
-        micros: u64,
-    },
-    /// The walls were seen to stand; the program runs.
-    #[n(2)]
-    Entered {
-        #[n(0)]
-        id: u64,
-        #[n(1)]
-        pid: i32,
-        #[n(2)]
-        host_uid: u32,
-        #[n(3)]
-        walls: Vec<Found>,
-        #[n(4)]
-        gauges: Gauges,
-        #[n(5)]
         micros: u64,
     },
     /// The shell or the entry could not be made; the shell is gone.

@@ -24,7 +24,7 @@ use super::{
     egress,
     restart::{self, Closing},
 };
-use crate::protocol::{self, Assignment, End, Entry, Found, Kind, Level, PROCESSES_MAX, Reply, Request, Run, Template};
+use crate::protocol::{self, Assignment, End, Found, Kind, Level, PROCESSES_MAX, Reply, Request, Run, Template};
 
 type Answer = (Reply, Vec<OwnedFd>);
 
@@ -113,12 +113,6 @@ impl Link {
             self.state.lock().living.remove(&id);
         }
         answer
-    }
-
-    /// Asks for a program in a shell.
-    pub(crate) async fn enter(&self, id: u64, entry: Entry, descriptors: Vec<OwnedFd>) -> Result<Answer, Fault> {
-        let request = Request::Enter { id, entry: Box::new(entry) };
-        self.ask(id, &request, &descriptors).await
     }
 
     /// Asks for an unassigned process in a shell.
@@ -333,7 +327,6 @@ impl Link {
                 }
             }
             Reply::ShellReady { id, .. }
-            | Reply::Entered { id, .. }
             | Reply::Failed { id, .. }
             | Reply::Added { id, .. }
             | Reply::Prepared { id, .. }

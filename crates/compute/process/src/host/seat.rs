@@ -20,9 +20,6 @@ use crate::{
     variables,
 };
 
-/// The `/tmp` that most functions have.
-pub(super) const TMP_MIB: u32 = 512;
-
 /// Variables that a runtime reads before it could be told them.
 const START_TIME: &[&str] = &[
     "AWS_LAMBDA_EXEC_WRAPPER",
@@ -132,7 +129,7 @@ impl ProcessHost {
             Language::Custom => Make::Blank,
             Language::Node => Make::Node { runtime: spec.runtime.clone(), memory_mib: spec.memory_mib },
             Language::Python => {
-                let forks = Forks { account: spec.account.clone(), runtime: spec.runtime.clone() };
+                let forks = Forks { account: spec.account, runtime: spec.runtime.clone() };
                 match self.template(&forks, runtime).await {
                     Some(template) if !self.0.templates.is_shadowed(&template, spec) => Make::Python(forks),
                     _ => Make::Blank,

@@ -299,21 +299,6 @@ impl Launcher {
                 Ok(()) => Ok(()),
                 Err(failure) => self.refuse(id, failure),
             },
-            Request::Enter { id, entry } => {
-                let begun = clock();
-                let reply = match self.enter(id, &entry, descriptors) {
-                    Ok((pid, host_uid, walls)) => {
-                        let gauges = self.rooms.get(&id).map(|room| room.group.gauges()).unwrap_or_default();
-                        let pid = pid.as_raw_nonzero().get();
-                        Reply::Entered { id, pid, host_uid, walls, gauges, micros: micros_since(begun) }
-                    }
-                    Err(failure) => {
-                        self.end(id);
-                        failed(id, failure)
-                    }
-                };
-                protocol::send(self.socket.as_fd(), &reply, &[])
-            }
             Request::End { id } => {
                 self.end(id);
                 Ok(())

@@ -106,18 +106,6 @@ impl Spaces {
     }
 }
 
-/// Makes a shell whose init lives in `group`, and waits for it.
-pub(crate) fn make(ids: Ids, group: &Group, runtime: &Path) -> Result<Shell, Failure> {
-    let mut shell = begin(ids, group, runtime)?;
-    match shell.finish(ids) {
-        Ok(()) => Ok(shell),
-        Err(failure) => {
-            shell.discard();
-            Err(failure)
-        }
-    }
-}
-
 /// Starts the init of a shell; [`Shell::finish`] takes what it has built, when `control` says that it has.
 pub(crate) fn begin(ids: Ids, group: &Group, runtime: &Path) -> Result<Shell, Failure> {
     let parts = Parts::open(runtime)?;
