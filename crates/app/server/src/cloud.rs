@@ -359,12 +359,16 @@ fn scheduler_limits(config: &ServerConfig) -> compute_scheduler::Limits {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let functions = &config.functions;
     let defaults = compute_scheduler::Limits::default();
+    let total = host_memory::total_mib();
     compute_scheduler::Limits {
         account_concurrency: functions.concurrency,
         memory_budget_mib: match functions.memory_budget_mib {
-            0 => host_memory::total_mib().map_or(defaults.memory_budget_mib, |total| total / 5 * 4),
+            0 => total.map_or(defaults.memory_budget_mib, |total| total / 5 * 4),
             told => told,
         },
+        // A twentieth of the machine stays free, as far as stopping and refusing functions can keep it.
+        memory_floor_mib: total.map_or(defaults.memory_floor_mib, |total| (total / 20).clamp(64, 1024)),
+        memory_probe: Some(compute_scheduler::MemoryProbe::new(host_memory::available_bytes)),
         starts_concurrent: match functions.starts_concurrent {
             0 => processors * 2,
             told => told,
