@@ -6,14 +6,14 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
-use base_env::Env;
+use base_env::{Elapsed, Env};
 use base_types::{Arn, Fault, FaultKind};
 use bytes::Bytes;
 use compute_api::{
-    Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, FunctionHost, HostReport,
-    INIT_TIMEOUT, InitFailure, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat, Logging,
-    Origin, OutputKind, OutputLine, OutputLines, OutputSink, RuntimeListing, SeccompProfile, StartError, StartPolicy,
-    output,
+    Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost,
+    HostReport, INIT_TIMEOUT, InitFailure, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat,
+    Logging, Origin, Outcome, OutputKind, OutputLine, OutputLines, OutputSink, RuntimeListing, SeccompProfile,
+    StartError, StartPolicy, output,
 };
 use compute_scheduler::Blueprint;
 use parking_lot::Mutex;
@@ -35,8 +35,6 @@ use crate::{
 const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// How long an initialisation ahead of need may take at least.
 const AHEAD_INIT_TIMEOUT: Duration = Duration::from_secs(130);
-/// How long `START` may wait for the lines after it.
-const HELD_MAX: Duration = Duration::from_millis(20);
 /// Lines handed over to the logs at once.
 const LINES_PER_BATCH: usize = 256;
 
@@ -225,17 +223,12 @@ pub(crate) async fn say(
     request_id: Option<&Arc<str>>,
     lines: impl IntoIterator<Item = String>,
 ) {
-    hold(sink, env, request_id, lines).await;
-    sink.flush();
-}
-
-/// Writes lines of the platform; they are read with the next that are said.
-async fn hold(sink: &OutputSink, env: &Env, request_id: Option<&Arc<str>>, lines: impl IntoIterator<Item = String>) {
     for line in lines {
         let text = Bytes::from(line);
         sink.hold(OutputLine { at: env.now(), kind: OutputKind::Platform, request_id: request_id.cloned(), text })
             .await;
     }
+    sink.flush();
 }
 
 /// How the platform's lines about an environment are written.
@@ -406,16 +399,26 @@ impl<H: FunctionHost> FunctionHost for Logged<H> {
 }
 
 impl<E: Environment> LoggedEnvironment<E> {
-    /// Runs an invocation. Who reads the log is woken once for all that a short one says, and soon for a long one.
-    async fn run(&mut self, invocation: Invocation, sink: &OutputSink) -> Completion {
-        let running = self.environment.invoke(invocation);
-        tokio::pin!(running);
-        tokio::select! {
-            biased;
-            completion = &mut running => return completion,
-            () = self.env.sleep(HELD_MAX) => sink.flush(),
-        }
-        running.await
+    /// Runs the invocation that a second attempt at the initialisation was made for: it has what is left of its time, and
+    /// what the attempt took is part of it.
+    async fn run_after(&mut self, retried: Duration, invocation: Invocation) -> Completion {
+        let left = self.environment.spec().timeout.saturating_sub(retried);
+        let mut completion = match self.env.timeout(left, self.environment.invoke(invocation)).await {
+            Ok(completion) => completion,
+            // An environment whose invocation was given up is not used any more: it ends with its lease.
+            Err(Elapsed) => Completion {
+                outcome: Outcome::Timeout,
+                figures: Figures {
+                    duration: left,
+                    memory_bytes_max: self.environment.memory_bytes(),
+                    ..Figures::default()
+                },
+                log_tail: Bytes::new(),
+            },
+        };
+        completion.figures.duration += retried;
+        completion.figures.init_duration = None;
+        completion
     }
 }
 
@@ -462,12 +465,11 @@ impl<E: Environment> Environment for LoggedEnvironment<E> {
         let spec = Arc::clone(self.environment.spec());
         self.following.runs(invocation.trace_id.as_deref());
         let start = report::start(&request_id, &spec.version, self.log, self.env.now());
-        hold(&spec.output, &self.env, Some(&request_id), start.clone()).await;
-        let mut completion = self.run(invocation, &spec.output).await;
-        if let Some(retried) = self.retried.take() {
-            completion.figures.duration += retried;
-            completion.figures.init_duration = None;
-        }
+        say(&spec.output, &self.env, Some(&request_id), start.clone()).await;
+        let mut completion = match self.retried.take() {
+            None => self.environment.invoke(invocation).await,
+            Some(retried) => self.run_after(retried, invocation).await,
+        };
         let subject = Subject {
             request_id: &request_id,
             version: &spec.version,

@@ -75,7 +75,7 @@ impl FunctionHost for Scripted {
         self.specs.lock().push(Arc::clone(&spec));
         let figures = Figures { init_duration: Some(Duration::from_millis(12)), ..Figures::default() };
         let left = &self.failures_left;
-        let once = spec.handler == "init.error_once" && left.fetch_add(1, Ordering::SeqCst) == 0;
+        let once = spec.handler.starts_with("init.error_once") && left.fetch_add(1, Ordering::SeqCst) == 0;
         if spec.handler == "init.error" || once {
             let payload =
                 Bytes::from_static(br#"{"errorMessage":"no module","errorType":"Runtime.ImportModuleError"}"#);
@@ -173,7 +173,10 @@ impl Environment for ScriptedEnvironment {
                 text: Bytes::from(text.clone()),
             })
             .await;
+        // Whoever gives the invocation up does not leave it alive.
+        let alive = std::mem::replace(&mut self.alive, false);
         let outcome = self.script(&invocation).await;
+        self.alive = alive && !matches!(outcome, Outcome::Timeout | Outcome::Exited(_));
         // The sink goes with the invocation.
         let invocation = Invocation { response: None, ..invocation };
         self.host.handlers.lock().push(self.spec.handler.clone());
@@ -223,7 +226,7 @@ impl ScriptedEnvironment {
         Outcome::Streamed { bytes, error }
     }
 
-    async fn script(&mut self, invocation: &Invocation) -> Outcome {
+    async fn script(&self, invocation: &Invocation) -> Outcome {
         let success = |payload: Bytes| Outcome::Success { payload };
         let failure = || Outcome::FunctionError {
             error_type: "ValueError".to_owned(),
@@ -236,14 +239,8 @@ impl ScriptedEnvironment {
                 let fails = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
                 if fails { failure() } else { success(Bytes::from_static(b"null")) }
             }
-            "app.times_out" => {
-                self.alive = false;
-                Outcome::Timeout
-            }
-            "app.exits" => {
-                self.alive = false;
-                Outcome::Exited(Exit::Status(0))
-            }
+            "app.times_out" => Outcome::Timeout,
+            "app.exits" => Outcome::Exited(Exit::Status(0)),
             "app.hangs_once" => {
                 let left = &self.host.failures_left;
                 if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
@@ -267,6 +264,7 @@ impl ScriptedEnvironment {
                 .to_string(),
             )),
             "app.streams" | "app.breaks" | "app.streams_page" => self.stream(invocation).await,
+            "init.error_once_then_hangs" => std::future::pending().await,
             "app.page" => success(Bytes::from_static(
                 br#"{"statusCode":201,"headers":{"x-mine":"yes"},"cookies":["a=1"],"body":"made"}"#,
             )),

@@ -287,6 +287,29 @@ async fn a_failed_initialisation_is_tried_again_within_the_invocation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_attempt_takes_from_the_time_of_its_invocation() {
+    let world = World::new();
+    world.function("f", "init.error_once_then_hangs").await;
+    let waiting = world.background("f");
+    world
+        .eventually("it runs", || async { world.lambda.environments().in_flight == 1 && world.host.starts() == 1 })
+        .await;
+    world
+        .eventually("its end", || async {
+            world.pass(std::time::Duration::from_millis(100)).await;
+            !world.meter.records.lock().is_empty()
+        })
+        .await;
+    waiting.await.unwrap();
+    let record = world.meter.records.lock()[0].clone();
+    assert_eq!(
+        (record.ending, record.duration, record.init),
+        (Ending::Timeout, std::time::Duration::from_secs(3), None)
+    );
+    world.eventually("it is not used again", || async { world.lambda.environments().environments.is_empty() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_invocation_is_metered_once() {
     let world = World::new();
     for (name, handler) in
