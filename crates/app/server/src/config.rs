@@ -65,7 +65,8 @@ pub struct Functions {
     /// Environments that may be starting at once; 0 takes twice the number of processors.
     /// `PILEUS_FUNCTIONS_STARTS_CONCURRENT`.
     pub starts_concurrent: usize,
-    /// An environment without invocations is stopped after this time, seconds. `PILEUS_FUNCTIONS_IDLE_SECONDS_MAX`.
+    /// An environment without invocations is stopped after this time, seconds, until enough idle times of its version are
+    /// known to decide by them. `PILEUS_FUNCTIONS_IDLE_SECONDS_MAX`.
     pub idle_seconds_max: u64,
     /// Invocations that may wait for an environment at once, per function. `PILEUS_FUNCTIONS_WAITERS_MAX`.
     pub waiters_max: usize,

@@ -28,7 +28,8 @@ pub(crate) fn available_bytes() -> Option<u64> {
         let read = |name: &str| std::fs::read_to_string(Path::new("/sys/fs/cgroup").join(name)).ok();
         let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
         let limit = number(limit).filter(|&limit| limit < total)?;
-        let cache = read(stat)?.lines().find_map(|line| line.strip_prefix(reclaimable)?.trim().parse().ok()).unwrap_or(0);
+        let cache =
+            read(stat)?.lines().find_map(|line| line.strip_prefix(reclaimable)?.trim().parse().ok()).unwrap_or(0);
         Some(limit.saturating_sub(number(usage)?.saturating_sub(cache)))
     });
     Some(group.map_or(machine, |group| group.min(machine)))
