@@ -9,11 +9,16 @@ import os
 import sys
 
 SOCKET = 3
+# The pid namespace of the launcher and its templates.
+OWN_PIDS = 4
 PACKET = 128 * 1024
 DESCRIPTORS = 16
 NAMESPACES = dict(user=0x10000000, mount=0x00020000, uts=0x04000000, ipc=0x08000000, pid=0x20000000, net=0x40000000, cgroup=0x02000000)
 # prctl
 SET_DUMPABLE, CAPBSET_DROP, SET_SECUREBITS, SET_NO_NEW_PRIVS, CAP_AMBIENT, CAP_AMBIENT_CLEAR_ALL = 4, 24, 28, 38, 47, 4
+GET_TID_ADDRESS = 40
+# clone: a child of our parent, whose thread knows its number as after an ordinary fork.
+CLONE_PARENT, CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID, SIGCHLD = 0x8000, 0x01000000, 0x00200000, 17
 # No root, no fix-up, no kept and no raised capabilities; all locked.
 SECUREBITS = 0b11101111
 SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 4
@@ -54,6 +59,16 @@ class Kernel:
         self.capability_head = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
         self.no_capabilities = (ctypes.c_uint32 * 6)()
 
+        # Holding the interpreter's lock, as its own fork does.
+        self.python = ctypes.PyDLL(None, use_errno=True)
+        self.python.syscall.restype = ctypes.c_long
+        address = ctypes.c_void_p()
+        try:
+            self.call("thread", "prctl", GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0)
+        except Walls:
+            address.value = None
+        self.tid = address.value
+
     def call(self, stage, name, *arguments):
         long = self.ctypes.c_long
         result = self.libc.syscall(long(self.numbers[name]), *(long(a) if isinstance(a, int) else a for a in arguments))
@@ -63,6 +78,29 @@ class Kernel:
 
     def join(self, stage, descriptor, *names):
         self.call(stage, "setns", descriptor, sum(NAMESPACES[name] for name in names))
+
+    def fork_for_parent(self):
+        """An ordinary fork with its hooks, but a child of our own parent: its pid, or none where that cannot be done."""
+        if self.tid is None:
+            return None
+        long, flags = self.ctypes.c_long, CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD
+        # The order of the two last ones differs between instruction sets: both are given the same.
+        tid = self.ctypes.c_void_p(self.tid)
+        arguments = [long(self.numbers["clone"]), long(flags), long(0), long(0), tid, tid]
+        if self.numbers["clone"] == 56:
+            # There the last one is the thread's own pointer, which is not set.
+            arguments[-1] = long(0)
+        else:
+            arguments[-2] = long(0)
+        self.python.PyOS_BeforeFork()
+        pid = self.python.syscall(*arguments)
+        if pid == 0:
+            self.python.PyOS_AfterFork_Child()
+        else:
+            self.python.PyOS_AfterFork_Parent()
+        if pid < 0:
+            raise Walls("fork", self.ctypes.get_errno())
+        return pid
 
     def drop_capabilities(self):
         self.call("capabilities", "prctl", SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -168,6 +206,18 @@ def fork_into(kernel, request, descriptors):
     shell, report, *rest = descriptors
     doors = [rest.pop() for _ in range(request["doors"])]
     rules = rest.pop() if request["rules"] else None
+    if kernel.tid is not None:
+        kernel.join("pid namespace", shell, "pid")
+        try:
+            child = kernel.fork_for_parent()
+            if child == 0:
+                become(kernel, request, shell, report, doors, rules, [NULL, *rest])
+                return True
+            os.write(report, forked(child))
+        except Walls as failure:
+            os.write(report, failed(failure.stage, failure.errno))
+        kernel.join("own pid namespace", OWN_PIDS, "pid")
+        return False
     # A middle process makes the fork and ends: the launcher inherits it, and reaps it, whatever becomes of the template.
     if os.fork():
         return False

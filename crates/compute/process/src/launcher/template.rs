@@ -30,8 +30,8 @@ use crate::{
     sys,
 };
 
-/// The number of the launcher's socket in a template.
-const SOCKET: i32 = 3;
+/// The number of the last descriptor of a template: after the launcher's socket, its pid namespace.
+const LAST: i32 = 4;
 
 impl Launcher {
     /// Starts a template in a shell; [`crate::protocol::Reply::TemplateReady`] follows.
@@ -46,7 +46,7 @@ impl Launcher {
         }
         self.inside(&room.shell, || attach(&trees))?;
         let (ours, theirs) = protocol::pair().at("socket")?;
-        let program = boot(room, template, &theirs)?;
+        let program = boot(room, template, &theirs, &self.own_pids)?;
         protocol::send_bytes(ours.as_fd(), &constants(), &[], SendFlags::DONTWAIT).at("template")?;
         let room = self.rooms.get_mut(&id).ok_or_else(no_room)?;
         room.program = Some(program);
@@ -115,6 +115,7 @@ fn constants() -> Vec<u8> {
         "filter": filter,
         "calls": {
             "capset": libc::SYS_capset,
+            "clone": libc::SYS_clone,
             "close_range": libc::SYS_close_range,
             "keyctl": libc::SYS_keyctl,
             "landlock_restrict_self": libc::SYS_landlock_restrict_self,
@@ -127,7 +128,7 @@ fn constants() -> Vec<u8> {
     .into_bytes()
 }
 
-fn boot(room: &Room, template: &Template, theirs: &OwnedFd) -> Result<Pid, Failure> {
+fn boot(room: &Room, template: &Template, theirs: &OwnedFd, own_pids: &File) -> Result<Pid, Failure> {
     let text = |text: &String| CString::new(text.as_str()).map_err(io::Error::other);
     let texts = |texts: &[String]| texts.iter().map(text).collect::<Result<Vec<_>, _>>();
     let program = text(&template.program).at("program")?;
@@ -137,7 +138,7 @@ fn boot(room: &Room, template: &Template, theirs: &OwnedFd) -> Result<Pid, Failu
     // Its forks get pipes: its own output must be of the same kind. Nobody reads it.
     let (_, output) = io::pipe().at("output")?;
     let mut placed = Vec::new();
-    for descriptor in [null.as_fd(), output.as_fd(), output.as_fd(), theirs.as_fd()] {
+    for descriptor in [null.as_fd(), output.as_fd(), output.as_fd(), theirs.as_fd(), own_pids.as_fd()] {
         placed.push(sys::above_low(descriptor).at("descriptors")?);
     }
     let doors = room.group.doors().at("cgroup")?;
@@ -168,10 +169,10 @@ fn settle(shell: &Shell, doors: &[OwnedFd], placed: &[OwnedFd]) -> io::Result<()
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     rustix::process::chdir("/")?;
     for (number, descriptor) in (0..).zip(placed) {
-        debug_assert!(number <= SOCKET);
+        debug_assert!(number <= LAST);
         sys::place_descriptor(descriptor.as_fd(), number)?;
     }
-    sys::cloexec_from(SOCKET + 1)?;
+    sys::cloexec_from(LAST + 1)?;
     sys::default_signals();
     keep_few_capabilities()
 }
