@@ -1,3 +1,5 @@
+//! What is said about an invocation, beside what AWS was recorded to say.
+
 use serde_json::Value;
 
 use super::*;

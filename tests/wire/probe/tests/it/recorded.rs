@@ -137,7 +137,7 @@ fn each_protocol_has_its_own_form_of_error() {
     let Err(refused) = read::<Sqs>(&head("POST", "/", &sqs), r#"{"QueueUrl":"q"}"#) else { panic!("read") };
     assert_eq!(refused.response.headers()["x-amzn-query-error"], "MissingParameter;Sender");
     assert_eq!(
-        refused.response.body(),
+        refused.response.body().whole().unwrap(),
         r#"{"__type":"com.amazonaws.sqs#MissingRequiredParameterException","message":"The request must contain the parameter MessageBody."}"#
     );
     let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
