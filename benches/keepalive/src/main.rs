@@ -69,8 +69,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         lines.push((name, points));
     }
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    let title = "Cold starts against idle memory (budgets of 8 to 1,024 GiB)";
-    std::fs::write(docs.join("keep-alive.svg"), plot::svg(&lines, title, |point| point.cold))?;
+    let panels: [plot::Panel<'_>; 2] = [
+        ("Cold starts, % of invocations", |point| point.cold),
+        ("Waiting for starts, s per 1,000 invocations", |point| point.waited),
+    ];
+    std::fs::write(docs.join("keep-alive.svg"), plot::svg(&lines, &panels))?;
     let path = docs.join("keep-alive.md");
     let text = std::fs::read_to_string(&path)?;
     std::fs::write(&path, with_table(&text, &table(&load, seed, &lines))?)?;

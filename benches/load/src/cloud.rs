@@ -113,6 +113,14 @@ impl Cloud {
         Ok(taken)
     }
 
+    /// The interpreter that runs a runtime's functions (ours only); none when the server has no such runtime.
+    pub(crate) async fn interpreter(&self, runtime: &str) -> Result<Option<PathBuf>, Failure> {
+        let page = self.call(Method::GET, "/_pileus/runtimes", None).await?;
+        let installed = page["installed"].as_array().into_iter().flatten();
+        let mut chosen = installed.filter(|one| one["name"] == runtime && one["chosen"] == true);
+        Ok(chosen.next().and_then(|one| one["path"].as_str()).map(PathBuf::from))
+    }
+
     /// How the cold starts of a function's environments were made: `12 pooled, 3 fresh` (ours only).
     pub(crate) async fn origins(&self, name: &str) -> Result<String, Failure> {
         let page = self.call(Method::GET, &format!("/_pileus/usage?function={name}"), None).await?;
@@ -235,6 +243,33 @@ pub(crate) async fn python_runtime() -> Result<String, Failure> {
 async fn asked(program: &str, option: &str, code: &str) -> Result<String, Failure> {
     let output = Command::new(program).args([option, code]).output().await?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The pure packages that `import boto3` needs, from a Python that has them, beside a handler. The service models are left
+/// out: an import reads none. The folder that has the same files comes with the archive.
+pub(crate) async fn with_boto3(folder: &Path, handler: &str) -> Result<(Vec<u8>, PathBuf), Failure> {
+    let (packages, packed) = (folder.join("boto3-packages"), folder.join("boto3.zip"));
+    let pack = "import os, shutil, sys, zipfile, importlib.util\n\
+                target, packed, handler = sys.argv[1:]\n\
+                for name in ['boto3', 'botocore', 's3transfer', 'jmespath', 'dateutil', 'urllib3', 'six']:\n\
+                \x20   origin = importlib.util.find_spec(name).origin\n\
+                \x20   if origin.endswith('__init__.py'):\n\
+                \x20       shutil.copytree(os.path.dirname(origin), os.path.join(target, name),\n\
+                \x20                       ignore=shutil.ignore_patterns('__pycache__', 'data'))\n\
+                \x20   else:\n\
+                \x20       shutil.copy(origin, target)\n\
+                with zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as made:\n\
+                \x20   made.writestr('app.py', handler)\n\
+                \x20   for place, _, names in os.walk(target):\n\
+                \x20       for name in names:\n\
+                \x20           path = os.path.join(place, name)\n\
+                \x20           made.write(path, os.path.relpath(path, target))\n";
+    fs::create_dir_all(&packages)?;
+    let status = Command::new("python3").args(["-c", pack]).args([&packages, &packed]).arg(handler).status().await?;
+    if !status.success() {
+        return Err("this machine's Python has no boto3 to pack".into());
+    }
+    Ok((fs::read(&packed)?, packages))
 }
 
 /// One file as a zip archive, packed by the tool every machine has: Python.
