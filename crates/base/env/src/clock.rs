@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -45,6 +46,12 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
+/// A timer that is running.
+pub(crate) enum Armed {
+    Real(Pin<Box<tokio::time::Sleep>>),
+    Simulated(oneshot::Receiver<()>),
+}
+
 pub(crate) struct RealClock {
     origin: Instant,
     greatest: AtomicU64,
@@ -71,6 +78,10 @@ impl RealClock {
 
     pub(crate) async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+
+    pub(crate) fn arm(&self, duration: Duration) -> Armed {
+        Armed::Real(Box::pin(tokio::time::sleep(duration)))
     }
 
     pub(crate) async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
@@ -110,23 +121,26 @@ impl SimulatedClock {
     }
 
     pub(crate) async fn sleep(&self, duration: Duration) {
-        let woken = {
-            let mut state = self.state.lock();
-            if duration.is_zero() {
-                return;
-            }
-            // Who gave up waiting (a dropped timeout) must not be kept for ever.
-            state.sleepers.retain(|_, sleeper| !sleeper.is_closed());
-            let (sender, receiver) = oneshot::channel();
-            let key = (state.elapsed.saturating_add(duration), state.sleeper_next);
-            state.sleeper_next += 1;
-            state.sleepers.insert(key, sender);
-            receiver
-        };
+        if duration.is_zero() {
+            return;
+        }
+        let woken = self.wake_after(duration);
         // A dropped sender means that the clock itself is gone: nobody moves time any more.
         if woken.await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Told when the clock was moved that far.
+    pub(crate) fn wake_after(&self, duration: Duration) -> oneshot::Receiver<()> {
+        let mut state = self.state.lock();
+        // Who gave up waiting (a dropped timeout) must not be kept for ever.
+        state.sleepers.retain(|_, sleeper| !sleeper.is_closed());
+        let (sender, receiver) = oneshot::channel();
+        let key = (state.elapsed.saturating_add(duration), state.sleeper_next);
+        state.sleeper_next += 1;
+        state.sleepers.insert(key, sender);
+        receiver
     }
 
     pub(crate) async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {

@@ -7,14 +7,16 @@
 //! Invariant: nothing outside this crate calls `SystemTime::now`, `Instant::now`, `tokio::time` or the system's random
 //! generator (`clippy.toml` bans them).
 
+mod alarm;
 mod clock;
 mod entropy;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+pub use alarm::Alarm;
 use base_types::Timestamp;
+use clock::{Armed, RealClock, SimulatedClock};
 pub use clock::{Elapsed, Moment};
-use clock::{RealClock, SimulatedClock};
 use entropy::Entropy;
 
 /// Time and chance; cheap to clone, shared by the whole process.
@@ -86,6 +88,19 @@ impl Env {
         match &self.0.clock {
             Clock::Real(clock) => clock.timeout(limit, future).await,
             Clock::Simulated(clock) => clock.timeout(limit, future).await,
+        }
+    }
+
+    /// A deadline to be set again and again.
+    #[must_use]
+    pub fn alarm(&self) -> Alarm {
+        Alarm::new(self.clone())
+    }
+
+    fn arm(&self, duration: Duration) -> Armed {
+        match &self.0.clock {
+            Clock::Real(clock) => clock.arm(duration),
+            Clock::Simulated(clock) => clock.arm(duration),
         }
     }
 

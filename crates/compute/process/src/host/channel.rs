@@ -3,17 +3,14 @@
 //! the function's own doing and as hostile as anything else of it: lengths are bounded, answers to another event than the
 //! present one are dropped.
 
-use std::{io, os::unix::net::UnixStream as StdStream};
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream as StdStream,
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use compute_api::{PAYLOAD_BYTES_MAX, RESPONSE_SLACK_BYTES, StreamError};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
-};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::exchange::{Event, Message};
 
@@ -38,6 +35,8 @@ const PIECE_BYTES_MAX: usize = 256 * 1024;
 const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// What is read at once of an answer whose length is not known yet.
 const READ_BYTES: usize = 4096;
+/// What is read at once at most.
+const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// What an event's head usually takes; a client context may take more.
 const HEAD_ROOM: usize = 512;
@@ -68,13 +67,14 @@ impl<'a> About<'a> {
 
 /// The writing half.
 pub(crate) struct ChannelWriter {
-    half: OwnedWriteHalf,
+    /// Not known to the reactor: it would be told each time the function reads, which nobody waits for.
+    stream: StdStream,
     sequence: u32,
 }
 
 /// The reading half.
 pub(crate) struct ChannelReader {
-    half: OwnedReadHalf,
+    stream: AsyncFd<StdStream>,
     buffer: BytesMut,
     /// The rest of a frame that is too large to keep, and its whole size.
     skipping: Option<(usize, u64, u8)>,
@@ -84,9 +84,18 @@ pub(crate) struct ChannelReader {
 /// Takes the server's end.
 pub(crate) fn open(stream: StdStream) -> io::Result<(ChannelWriter, ChannelReader)> {
     stream.set_nonblocking(true)?;
-    let (read, write) = UnixStream::from_std(stream)?.into_split();
-    let reader = ChannelReader { half: read, buffer: BytesMut::new(), skipping: None, sequence: 0 };
-    Ok((ChannelWriter { half: write, sequence: 0 }, reader))
+    let writing = stream.try_clone()?;
+    let stream = watch(stream, Interest::READABLE)?;
+    let reader = ChannelReader { stream, buffer: BytesMut::new(), skipping: None, sequence: 0 };
+    Ok((ChannelWriter { stream: writing, sequence: 0 }, reader))
+}
+
+#[expect(
+    deprecated,
+    reason = "a socket of the standard library has one descriptor as long as it lives, which is all that the newer, unsafe function asks for"
+)]
+fn watch(stream: StdStream, interest: Interest) -> io::Result<AsyncFd<StdStream>> {
+    AsyncFd::with_interest(stream, interest)
 }
 
 impl ChannelWriter {
@@ -106,10 +115,32 @@ impl ChannelWriter {
         head[9..13].copy_from_slice(&u32::try_from(about).map_err(io::Error::other)?.to_le_bytes());
         if event.payload.len() <= 64 * 1024 {
             head.put_slice(&event.payload);
-            return self.half.write_all(&head).await;
+            return self.write_all(&head).await;
         }
-        self.half.write_all(&head).await?;
-        self.half.write_all(&event.payload).await
+        self.write_all(&head).await?;
+        self.write_all(&event.payload).await
+    }
+
+    async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        // Only an event that does not fit into the socket waits for the function to read.
+        let mut full = None;
+        while !bytes.is_empty() {
+            match (&self.stream).write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let waiting = match full.take() {
+                        Some(waiting) => waiting,
+                        None => watch(self.stream.try_clone()?, Interest::WRITABLE)?,
+                    };
+                    waiting.writable().await?.clear_ready();
+                    full = Some(waiting);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The number of the last event.
@@ -131,14 +162,38 @@ impl ChannelReader {
                 Some(Some(message)) => return Ok(Some(message)),
                 Some(None) => {}
                 None => {
-                    if self.buffer.is_empty() {
-                        // A large answer took its buffer along; an idle environment shall not hold one.
-                        self.buffer = BytesMut::with_capacity(READ_BYTES);
-                    }
-                    if self.half.read_buf(&mut self.buffer).await? == 0 {
+                    if self.fill().await? == 0 {
                         return Ok(None);
                     }
                 }
+            }
+        }
+    }
+
+    /// Reads what is there once there is something; none at the end.
+    async fn fill(&mut self) -> io::Result<usize> {
+        loop {
+            let mut ready = self.stream.readable().await?;
+            if self.buffer.is_empty() {
+                // A large answer took its buffer along; an idle environment shall not hold one.
+                self.buffer = BytesMut::new();
+            }
+            let (filled, room) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
+            let wanted = room.clamp(READ_BYTES, READ_BYTES_MAX);
+            self.buffer.resize(filled + wanted, 0);
+            let read = ready.try_io(|stream| stream.get_ref().read(&mut self.buffer[filled..]));
+            self.buffer.truncate(filled + *read.as_ref().ok().and_then(|read| read.as_ref().ok()).unwrap_or(&0));
+            match read {
+                Ok(Ok(read)) => {
+                    if read < wanted {
+                        // There was no more: the next word of the reactor is waited for without another look.
+                        ready.clear_ready();
+                    }
+                    return Ok(read);
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {}
             }
         }
     }

@@ -148,7 +148,8 @@ impl ProcessEnvironment {
             extensions: Arc::clone(&extensions),
             telemetry: Arc::clone(&telemetry),
         };
-        let inner = Inner { reader, output, ended: parts.ended, extensions, gauge, env: env.clone() };
+        let inner =
+            Inner { reader, output, ended: parts.ended, extensions, gauge, alarm: env.alarm(), env: env.clone() };
         Ok(Self {
             id: parts.id,
             spec,

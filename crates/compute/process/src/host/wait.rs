@@ -3,7 +3,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use base_env::Env;
+use base_env::{Alarm, Env};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -40,6 +40,8 @@ pub(super) struct Inner {
     pub(super) ended: watch::Receiver<Option<End>>,
     pub(super) extensions: Arc<Extensions>,
     pub(super) gauge: Gauge,
+    /// The limit of what is waited for.
+    pub(super) alarm: Alarm,
     pub(super) env: Env,
 }
 
@@ -81,9 +83,8 @@ impl Inner {
     /// Waits for a message that concludes something, the end of the process, or the end of time. Log records go to the
     /// output, pieces of a streamed response into `delivery`.
     pub(super) async fn wait(&mut self, limit: Duration, delivery: &mut Delivery) -> Happened {
-        let Self { reader, output, ended, extensions, env, .. } = self;
-        let late = env.sleep(limit);
-        tokio::pin!(late);
+        let Self { reader, output, ended, extensions, alarm, env, .. } = self;
+        alarm.set(limit);
         loop {
             let step = tokio::select! {
                 biased;
@@ -93,7 +94,7 @@ impl Inner {
                     Failure::Program(end) => Step::Ended(end),
                     failure => return Happened::Extension(failure),
                 },
-                () = &mut late => return Happened::TimedOut,
+                () = alarm.reached() => return Happened::TimedOut,
                 () = output.pump() => continue,
             };
             let message = match step {
@@ -124,7 +125,7 @@ impl Inner {
                                 let taken = tokio::select! {
                                     biased;
                                     taken = delivery.take(message) => taken,
-                                    () = &mut late => return Happened::Ended(end),
+                                    () = alarm.reached() => return Happened::Ended(end),
                                 };
                                 if let Some(message) = taken {
                                     return Happened::Message(message);
@@ -141,7 +142,7 @@ impl Inner {
                     output.record(record);
                     tokio::select! {
                         () = output.drain() => {}
-                        () = &mut late => return Happened::TimedOut,
+                        () = alarm.reached() => return Happened::TimedOut,
                     }
                 }
                 message @ (Message::StreamBegin { .. } | Message::StreamBody(_) | Message::StreamEnd(_)) => {
@@ -149,7 +150,7 @@ impl Inner {
                     let taken = tokio::select! {
                         biased;
                         taken = delivery.take(message) => taken,
-                        () = &mut late => return Happened::TimedOut,
+                        () = alarm.reached() => return Happened::TimedOut,
                         () = output.pump() => None,
                     };
                     if let Some(message) = taken {
