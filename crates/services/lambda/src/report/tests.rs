@@ -1,5 +1,3 @@
-//! What is said and answered, and that it is AWS's.
-
 //! What is said about an invocation, beside what AWS was recorded to say.
 
 use serde_json::Value;
