@@ -56,7 +56,9 @@ async fn measure() {
     if is_wanted("python") {
         let python = bench.interpreter("python3.11");
         let code = bench.code("python", "app.py", PYTHON);
-        bench.cold("python", &spec("python3.11", "app.handler", &code), (&python, &["-I", "-S", "-E", "-c", "pass"])).await;
+        bench
+            .cold("python", &spec("python3.11", "app.handler", &code), (&python, &["-I", "-S", "-E", "-c", "pass"]))
+            .await;
     }
     if is_wanted("boto3") {
         let python = bench.interpreter("python3.11");
@@ -233,7 +235,10 @@ impl Bench {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let after = Memory::now();
         let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / count as f64;
-        println!("idle: {count} environments, KiB each: {:.0} of MemAvailable", each(after.available, before.available));
+        println!(
+            "idle: {count} environments, KiB each: {:.0} of MemAvailable",
+            each(after.available, before.available)
+        );
         for (name, value) in &after.fields {
             let before = before.fields.get(name).copied().unwrap_or_default();
             if each(before, *value) >= 8.0 {

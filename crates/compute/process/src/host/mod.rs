@@ -44,12 +44,12 @@ use compute_api::{
 };
 use environment::Parts;
 pub use environment::ProcessEnvironment;
-use tokio::sync::Semaphore;
 use link::{Host, Link};
 use pool::Pool;
 use seen::Seen;
 use stage::{Stage, Unstarted};
 use template::Templates;
+use tokio::sync::Semaphore;
 
 use crate::{
     instance,
@@ -231,7 +231,9 @@ impl ProcessHost {
         match spec.egress {
             Egress::Offered if !can() => Ok(None),
             Egress::None => Ok(None),
-            Egress::Internet | Egress::Offered => self.0.link.egress(id, &spec.egress_allow, egress::reaches_v6()).await.map(Some),
+            Egress::Internet | Egress::Offered => {
+                self.0.link.egress(id, &spec.egress_allow, egress::reaches_v6()).await.map(Some)
+            }
         }
     }
 

@@ -103,10 +103,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seen");
         let seen = Seen::open(path.clone());
-        let node = |memory_mib| Shape {
-            make: Make::Node { runtime: "nodejs20.x".to_owned(), memory_mib },
-            tmp_mib: 512,
-        };
+        let node =
+            |memory_mib| Shape { make: Make::Node { runtime: "nodejs20.x".to_owned(), memory_mib }, tmp_mib: 512 };
         let forks = Forks { account: AccountId::DEFAULT, runtime: "python3.11".to_owned() };
         let python = Shape { make: Make::Python(forks), tmp_mib: 1024 };
         for memory_mib in 0..10 {
