@@ -93,12 +93,13 @@ def holes(event):
                 got.append("ok")
             except OSError as error:
                 got.append(errno.errorcode[error.errno])
+    os.remove("/tmp/holes")
     return got
 
 def files(event):
     made = 0
-    os.makedirs("/tmp/many", exist_ok=True)
     try:
+        os.makedirs("/tmp/many", exist_ok=True)
         while made < 500_000:
             os.close(os.open(f"/tmp/many/{made}", os.O_CREAT | os.O_WRONLY))
             made += 1

@@ -283,7 +283,11 @@ impl ProcessEnvironment {
             }
             Happened::Broken(reason) => {
                 tracing::debug!(reason, "an environment broke");
-                Outcome::Exited(self.kill(Reason::Failure).await)
+                match self.kill(Reason::Failure).await {
+                    // It took long to end: what became of it is known only now.
+                    Exit::OutOfMemory => self.exited(End::OutOfMemory),
+                    exit => Outcome::Exited(exit),
+                }
             }
         }
     }
