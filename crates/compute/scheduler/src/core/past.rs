@@ -60,10 +60,12 @@ impl Past {
 
     /// An environment ran and had this peak.
     pub(super) fn peaked(&mut self, bytes: u64) {
-        self.need = match self.need {
-            _ if bytes == 0 => Need::Unmeasurable,
-            Need::Peak(before) => Need::Peak(bytes.max(before - before / 64)),
-            Need::Unknown | Need::Unmeasurable => Need::Peak(bytes),
+        self.need = match (self.need, bytes) {
+            // An invocation that was lost says nothing about one that was measured.
+            (Need::Peak(before), 0) => Need::Peak(before),
+            (Need::Unknown | Need::Unmeasurable, 0) => Need::Unmeasurable,
+            (Need::Peak(before), bytes) => Need::Peak(bytes.max(before - before / 64)),
+            (Need::Unknown | Need::Unmeasurable, bytes) => Need::Peak(bytes),
         };
     }
 
@@ -166,6 +168,20 @@ mod tests {
         assert_eq!(expected(Need::Peak(16 * MIB), 128), 24);
         assert_eq!(expected(Need::Peak(120 * MIB), 128), 128);
         assert_eq!(expected(Need::Peak(u64::MAX), 128), 128);
+    }
+
+    #[test]
+    fn a_peak_is_raised_at_once_and_fades_slowly() {
+        let mut past = Past::default();
+        let mut seen = |bytes| {
+            past.peaked(bytes);
+            past.need
+        };
+        assert_eq!(seen(0), Need::Unmeasurable);
+        assert_eq!(seen(64 * MIB), Need::Peak(64 * MIB));
+        assert_eq!(seen(0), Need::Peak(64 * MIB), "one that was lost says nothing");
+        assert_eq!(seen(MIB), Need::Peak(63 * MIB));
+        assert_eq!(seen(100 * MIB), Need::Peak(100 * MIB));
     }
 
     #[test]
