@@ -40,6 +40,16 @@ fn nothing_left(uid: u32, instance: &str) -> Result<(), String> {
     }
 }
 
+/// The processes of a host user.
+fn of_user(uid: u32) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let theirs = entries.filter(|entry| {
+        let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        status.contains(&format!("Uid:\t{uid}\t"))
+    });
+    theirs.map(|entry| entry.path().display().to_string()).collect()
+}
+
 fn walk(folder: &std::path::Path, instance: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -115,10 +125,16 @@ fn a_killed_launcher_takes_its_functions_with_it_and_the_server_knows() {
             is.then(|| parent.parse().ok()).flatten()
         });
         let launcher = rustix::process::Pid::from_raw(launcher.unwrap()).unwrap();
+        let before = of_user(uid);
         rustix::process::kill_process(launcher, rustix::process::Signal::KILL).unwrap();
         tokio::time::timeout(Duration::from_secs(5), environment.ended()).await.unwrap();
         assert!(!environment.is_alive());
-        nothing_left(uid, "none").unwrap();
+        // The user is free again: what the next launcher prepares may have it.
+        let begun = Instant::now();
+        while of_user(uid).iter().any(|process| before.contains(process)) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{before:?} {:?}", of_user(uid));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let (spec, _lines) = bench.function("python3.11", "app.py", SLEEPER);
         // Another launcher takes its place.
         let mut again = bench.start(spec).await;
