@@ -3,7 +3,7 @@
 //! AWS promises every environment its configured memory. On one machine that would waste nearly all of it: an idle Python
 //! environment configured with 128 MiB holds a few. So an environment counts
 //!
-//! - **idle**, with what it was measured to hold (a frozen process does not grow);
+//! - **idle**, with what it was measured to hold (a frozen process does not grow), or before that as if it ran;
 //! - **starting or running**, with what its version is expected to need: the highest peak seen, which fades slowly, a
 //!   quarter and 4 MiB more; a quarter of the configured memory, 32 MiB at least, while nothing has been seen; all of it
 //!   where the host cannot measure. Never more than configured, where the sandbox's own limit stops it;
@@ -225,7 +225,8 @@ impl<S, E, W> Core<S, E, W> {
         let Some(version) = self.versions.get(environment.version) else { return 0 };
         let configured = version.spec.configured_bytes();
         let measured = match environment.measured {
-            0 => configured,
+            // Not measured yet, or never: what is expected knows which.
+            0 => version.expected,
             bytes => bytes.max(CHARGE_BYTES_MIN),
         };
         if environment.provisioned { measured.max(version.expected) } else { measured }.min(configured)

@@ -188,11 +188,12 @@ fn idle_environments_count_with_what_they_hold() {
         world.idle(function);
     }
     assert_eq!((world.core.environments.len(), world.core.counters.evicted), (60, 0), "60 times 128 MiB in 256");
-    world.memory = 0;
+    let mut world = World::new(Limits { memory_budget_mib: 256, ..limits() });
     for function in &functions {
-        world.request(function);
-        world.finished(0, true);
-        world.stopped(0);
+        world.idle(function);
+        while !world.stopping.is_empty() {
+            world.stopped(0);
+        }
     }
     assert_eq!(world.core.environments.len(), 2, "a host that cannot measure counts what is configured");
 }
