@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 
@@ -196,7 +197,9 @@ def outside(event: dict) -> dict:
     """The same attempts without a sandbox, in namespaces of their own so that this machine keeps its state."""
     command = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--mount-proc"]
     command += [sys.executable, str(HERE / "functions" / "attacks.py"), json.dumps(event)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    with tempfile.TemporaryDirectory() as folder:
+        variables = os.environ | {"ATTACK_FOLDER": folder}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=variables)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import time
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -55,9 +56,7 @@ def call(name, *arguments):
 
 
 def folder():
-    made = f"/tmp/attack-{os.getpid()}"
-    os.makedirs(made, exist_ok=True)
-    return made
+    return tempfile.mkdtemp(prefix="attack-", dir=os.environ.get("ATTACK_FOLDER", "/tmp"))
 
 
 # --- namespaces, mounts, kernel interfaces ----------------------------------------------------------------------------
