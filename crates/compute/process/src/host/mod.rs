@@ -504,8 +504,8 @@ fn report(host: &Host, runtimes: &RuntimeListing, own: &Path) -> HostReport {
     let (state, remedy) = match without.first() {
         None => (FindingState::Present, String::new()),
         Some(one) => {
-            let folder = own.join("packages").join(&one.name);
-            (FindingState::Degraded, format!("pip install --target {} boto3", folder.display()))
+            let how = format!("pip install --target DATA/sandbox/packages/{} boto3; see docs/starting.md", one.name);
+            (FindingState::Degraded, how)
         }
     };
     let detail = format!("with boto3: {}; without: {}", names(with), names(without));
