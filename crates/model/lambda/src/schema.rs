@@ -1007,7 +1007,7 @@ pub(crate) static LOGGING_CONFIG: Schema = Schema::structure(
     &[
         Member::new("LogFormat", &LOG_FORMAT),
         Member::new("ApplicationLogLevel", &APPLICATION_LOG_LEVEL),
-        Member::new("SystemLogLevel", &SYSTEM_LOG_LEVEL).stored(),
+        Member::new("SystemLogLevel", &SYSTEM_LOG_LEVEL),
         Member::new("LogGroup", &LOG_GROUP),
     ],
 );

@@ -1361,7 +1361,7 @@ pub struct LoggingConfig {
     pub log_format: Option<LogFormat>,
     /// `ApplicationLogLevel`.
     pub application_log_level: Option<ApplicationLogLevel>,
-    /// `SystemLogLevel`. Kept without effect.
+    /// `SystemLogLevel`.
     pub system_log_level: Option<SystemLogLevel>,
     /// `LogGroup`.
     pub log_group: Option<String>,

@@ -125,10 +125,18 @@ async fn initialise<H: FunctionHost, L: LogSink>(
         // It was deleted just now: there is nothing left to be settled.
         return Ok(Ok(Snapshot::Taken));
     };
-    let made = match route.first().version.spec.prepare(InitializationType::SnapStart).await {
-        Ok(spec) => runner.scheduler.host().snapshot(Arc::new(spec)).await,
+    let plan = &route.first().version.spec;
+    // The function's tags ask for fresh processes; should they cease to, its first environment makes the snapshot.
+    let Some(name) = plan.snapshot.clone() else { return Ok(Ok(Snapshot::Taken)) };
+    let host = runner.scheduler.host();
+    let made = match plan.prepare(InitializationType::SnapStart).await {
+        Ok(spec) => host.snapshot(Arc::new(spec)).await,
         Err(error) => Err(error),
     };
+    if runner.route(key, Some(&Qualifier::Version(number))).await?.is_none() {
+        // It was deleted meanwhile.
+        host.forget_snapshot(&name);
+    }
     match made {
         Ok(()) => Ok(Ok(Snapshot::Taken)),
         Err(StartError::NoSnapshot { reason }) => Ok(Ok(Snapshot::Refused { reason })),

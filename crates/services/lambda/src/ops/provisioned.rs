@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     control::{Control, Found, Provisioned, Resolved},
-    function::{Alias, LATEST},
+    function::{Alias, LATEST, State},
     names::Qualifier,
     provisioned::{ProvisionedConfig, ProvisionedError, shares},
     tables::{self, ALIASES, PROVISIONED, Usage},
@@ -195,6 +195,9 @@ impl Control {
         let mut now = Provisioned::default();
         for (number, _) in shares(resolved.version.number, resolved.alias.as_ref(), config.requested) {
             let Some(version) = found.version(tx, number)? else { continue };
+            if let State::Failed { reason, .. } = &version.state {
+                now.failure = Some(reason.clone());
+            }
             let revision = version.run_revision(&found.function.switches);
             if let Some(part) = self.effects.provisioned(&found.arn(), &version.label(), &revision) {
                 now.requested += part.requested;
