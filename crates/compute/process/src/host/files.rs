@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::process::{Resource, Rlimit};
+
 use crate::instance;
 
 /// What lies in `/var/runtime`.
@@ -45,6 +47,16 @@ pub(super) fn write_runtime(state: &Path, instance: &str) -> io::Result<PathBuf>
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     }
     folder.canonicalize()
+}
+
+/// An environment takes about ten descriptors of the server and some of the launcher: the usual 1024 are few. Functions
+/// have their own limit.
+pub(super) fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Removes the runtime files of servers that are gone.

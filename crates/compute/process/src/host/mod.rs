@@ -178,6 +178,9 @@ impl ProcessHost {
         let instance = instance::new();
         let runtime = files::write_runtime(&folder, &instance)
             .map_err(|source| OpenError::State { folder: folder.clone(), source })?;
+        // The launcher steps into sandboxes and back: a path from where it was started leads nowhere then.
+        let absolute = std::path::absolute(&folder).unwrap_or_else(|_| folder.clone());
+        files::raise_descriptor_limit();
         let program = match &settings.launcher {
             Some(program) => Ok(program.clone()),
             None => std::env::current_exe(),
@@ -190,7 +193,7 @@ impl ProcessHost {
         let hello = Request::Hello {
             version: VERSION,
             instance,
-            state: folder.display().to_string(),
+            state: absolute.display().to_string(),
             runtime: runtime.display().to_string(),
         };
         let (link, host) = Link::open(program.clone(), hello).map_err(failed(&program))?;

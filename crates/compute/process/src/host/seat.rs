@@ -239,7 +239,8 @@ impl ProcessHost {
 
 /// What the launcher does to a seat for this function.
 pub(super) fn assignment(spec: &EnvironmentSpec, runtime: &InstalledRuntime, seat: &Shape) -> Assignment {
-    let text = |path: &PathBuf| path.display().to_string();
+    // The launcher has no folder of its own to begin from.
+    let text = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
     let (language, run) = match seat.make {
         Make::Blank => program(spec, runtime),
         Make::Python(_) | Make::Node { .. } => (None, None),

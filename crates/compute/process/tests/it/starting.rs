@@ -319,3 +319,20 @@ fn what_was_started_lately_is_prepared_after_a_restart() {
         again.shutdown().await;
     });
 }
+
+#[test]
+fn a_folder_named_from_here_is_found() {
+    block_on(async {
+        let bench = Bench::open();
+        let (mut spec, _lines) = bench.function("python3.11", "app.py", "def handler(event, context):\n    return 7\n");
+        let here = std::env::current_dir().unwrap();
+        let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+        spec.code = up.join(spec.code.strip_prefix("/").unwrap());
+        for _ in 0..3 {
+            let mut environment = bench.start(spec.clone()).await;
+            assert_eq!(success(&environment.invoke(event("a", "{}")).await), json!(7));
+            environment.stop().await;
+        }
+        bench.host.shutdown().await;
+    });
+}
