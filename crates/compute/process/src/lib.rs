@@ -3,10 +3,11 @@
 //! Three kinds of process take part. The **server** ([`ProcessHost`]) serves the Runtime API, moves events, answers and
 //! output, and measures. The **launcher** ([`run_if_launcher`]) is a single-threaded child that does all cloning, killing
 //! and reaping, over a versioned protocol. A **shell** is a sandbox without a function: namespaces, a read-only root, two
-//! listeners, a trusted init; a function *enters* it and puts up the last walls around itself before user code runs.
+//! listeners, a trusted init. A process is *prepared* in it: forked (by the launcher, or by a **template**, a booted Python
+//! that has run no user code), walled in, looked at from outside, waiting. What is a function's is *assigned* to it later.
 //!
-//! - `launcher/`: shells, entering, walls, seccomp, cgroups, the disk behind `/tmp`, host uids;
-//! - `host/`: starting, invoking, Runtime API, private channel, output, figures;
+//! - `launcher/`: shells, preparing and assigning, templates, walls, seccomp, cgroups, the disk behind `/tmp`, host uids;
+//! - `host/`: seats (prepared processes), the pool, templates, invoking, Runtime API, private channel, output, figures;
 //! - `runtimes`: which interpreters the host has; `variables`: what a function finds in its environment.
 //!
 //! Invariants: the server never runs code between clone and exec; no user code runs before the launcher has seen its

@@ -111,7 +111,8 @@ pub(crate) fn close_all_but(first: RawFd, kept: BorrowedFd<'_>) -> io::Result<()
 
 /// Puts `fd` at exactly the number `target`, kept across exec.
 pub(crate) fn place_descriptor(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
-    // SAFETY: `target` is one of the numbers 0..=3, which no owned descriptor of this child uses (see `reserve_low`).
+    // SAFETY: `target` is one of the numbers 0..=4 of a child that is about to exec or to wait, and uses no descriptor that
+    // it owns at them afterwards: what it goes on with was copied by `above_low`.
     check(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), target) })).map(|_| ())
 }
 
