@@ -48,6 +48,7 @@ def test_an_extension_of_a_layer_hears_of_every_invocation(functions, name):
         answer = functions.lambda_.invoke(FunctionName=name, Payload=json.dumps(turn))
         assert json.loads(answer["Payload"].read()) == turn
         ids.append(answer["ResponseMetadata"]["RequestId"])
+
     def heard():
         messages = functions.messages(name)
         events = [json.loads(line[6:]) for line in messages if line.startswith("HEARD ")]
@@ -56,10 +57,9 @@ def test_an_extension_of_a_layer_hears_of_every_invocation(functions, name):
         return (messages, events) if complete else None
 
     messages, events = eventually(heard, what="the telemetry of three invocations")
-    # One environment served all three: it was busy until the extension was done, and waited for.
-    assert [line for line in messages if line.startswith("EXTENSION")] == [
-        "EXTENSION\tName: ear\tState: Ready\tEvents: [INVOKE,SHUTDOWN]\n"
-    ] * sum(line.startswith("INIT_START") for line in messages)
+    # An environment is busy until its extension is done: there may be several, of which some are still starting.
+    lines = {line for line in messages if line.startswith("EXTENSION")}
+    assert lines == {"EXTENSION\tName: ear\tState: Ready\tEvents: [INVOKE,SHUTDOWN]\n"}
     for request_id in ids:
         assert f"TOLD INVOKE {request_id}\n" in messages
         done = [e["record"] for e in events if e["type"] == "platform.runtimeDone" and e["record"]["requestId"] == request_id]
