@@ -246,8 +246,8 @@ def test_what_is_not_there_yet_says_so(functions, name):
     for (code, message), member in ((image, "ImageUri"), (bucket, "S3Bucket")):
         assert code == "NotImplementedException" and member in message, (code, message)
     # An operation that AWS has and Pileus does not: an error that names it.
-    code, message = error(functions.lambda_.list_layers)
-    assert "ListLayers" in message, (code, message)
+    code, message = error(functions.lambda_.list_code_signing_configs)
+    assert "ListCodeSigningConfigs" in message, (code, message)
 
 
 @pytest.mark.parametrize(
