@@ -121,8 +121,11 @@ impl Pileus {
         let mut looked = 0;
         while let Some(&pid) = family.get(looked) {
             looked += 1;
-            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-            family.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+            // A child belongs to the thread that made it.
+            for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+                let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+                family.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+            }
         }
         let own = kib(&format!("/proc/{server}/status"), "VmRSS:")?;
         let all: f64 = family.iter().filter_map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:").ok()).sum();
