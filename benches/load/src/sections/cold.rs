@@ -15,6 +15,9 @@ use crate::{
 };
 
 const PYTHON_BOTO3: &str = "import boto3\ndef handler(event, context):\n    return boto3.__version__\n";
+/// Between a change, a bare start and a cold one: what the one before left to do (an environment's end, a pool's refilling)
+/// is not to run beside the next.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Namespaces, a mount of `/proc`, one static step inside: what no sandbox of this kind can do without.
 const SANDBOX: &[&str] =
     &["--user", "--map-root-user", "--pid", "--fork", "--mount", "--ipc", "--uts", "--net", "--mount-proc", "--"];
@@ -44,7 +47,9 @@ async fn turns(
     let (mut cold, mut bare) = (Vec::new(), Vec::new());
     for turn in 0..bench.options.starts {
         cloud.change(name, turn).await?;
+        bench.env.sleep(PAUSE).await;
         bare.push(bench.process(program, arguments).await?);
+        bench.env.sleep(PAUSE).await;
         cold.push(cloud.timed(name, None).await?);
     }
     Ok((Latencies::new(cold, Duration::ZERO), Latencies::new(bare, Duration::ZERO)))
@@ -118,7 +123,9 @@ async fn snap_started(bench: &Bench<'_>, report: &mut Report, cloud: &Cloud) -> 
     for turn in 0..bench.options.starts.min(30) {
         cloud.change(name, turn).await?;
         let version = cloud.publish(name).await?;
+        bench.env.sleep(PAUSE).await;
         bare.push(bench.process(&interpreter, &["-c", &import]).await?);
+        bench.env.sleep(PAUSE).await;
         restored.push(cloud.timed(name, Some(&version)).await?);
     }
     let (on, bare) = (Latencies::new(restored, Duration::ZERO), Latencies::new(bare, Duration::ZERO));
