@@ -36,18 +36,35 @@ impl Concurrency {
 
 /// How far the events of a rate are ahead of their time (the generic cell rate algorithm): one number instead of a bucket.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pace(Moment);
+pub(crate) struct Pace {
+    ahead: Moment,
+    /// Events that were counted and did not happen.
+    spared: u32,
+}
 
 impl Pace {
     /// Counts an event if the rate permits it.
     pub(super) fn permits(&mut self, now: Moment, rate: Rate) -> bool {
+        if self.ahead <= now {
+            // Nothing is owed: what was spared is worth nothing any more.
+            self.spared = 0;
+        }
+        if let Some(left) = self.spared.checked_sub(1) {
+            self.spared = left;
+            return true;
+        }
         let each = rate.per / rate.count.max(1);
-        let next = self.0.max(now) + each;
+        let next = self.ahead.max(now) + each;
         if rate.count == 0 || next.since(now) > rate.per {
             return false;
         }
-        self.0 = next;
+        self.ahead = next;
         true
+    }
+
+    /// So many events that were counted did not happen.
+    pub(super) fn spare(&mut self, events: usize) {
+        self.spared = self.spared.saturating_add(u32::try_from(events).unwrap_or(u32::MAX));
     }
 }
 

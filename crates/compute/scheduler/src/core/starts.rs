@@ -35,8 +35,13 @@ impl<S, E, W> Core<S, E, W> {
     pub(super) fn drop_surplus(&mut self, id: VersionId<S, E, W>) {
         let Some(version) = self.versions.get(id) else { return };
         let needed = version.waiters.len().saturating_sub(version.starting);
-        if version.queued > needed {
+        let (surplus, function) = (version.queued.saturating_sub(needed), version.function);
+        if surplus > 0 {
             self.set_queued(id, needed);
+            // A start that never began is no growth.
+            if let Some(function) = self.functions.get_mut(function) {
+                function.scaling.spare(surplus);
+            }
         }
     }
 

@@ -143,6 +143,21 @@ fn a_function_grows_by_so_many_environments_in_a_time() {
 }
 
 #[test]
+fn a_start_that_never_began_is_no_growth() {
+    let scaling = Rate { count: 2, per: Duration::from_secs(60) };
+    let mut world = World::new(Limits { scaling, starts_concurrent: 1, ..limits() });
+    let f = version("f", "1", 16);
+    world.idle(&f);
+    assert!(matches!(world.request(&version("g", "1", 16)), Seen::Wait(_)), "the one place for a start is taken");
+    for _ in 0..10 {
+        assert_eq!(world.request(&f), Seen::Run);
+        assert!(matches!(world.request(&f), Seen::Wait(_)), "a start is decided");
+        world.finished(0, true);
+        world.finished(0, true);
+    }
+}
+
+#[test]
 fn calls_are_bounded_by_ten_times_the_concurrency_where_that_is_told() {
     let limits = Limits { account_concurrency: 2, invocations_per_concurrency: Some(10), ..limits() };
     let mut world = World::new(limits);
