@@ -8,8 +8,8 @@
 //! - 15.6 % of the functions are run by timers; many others have bursts: a coefficient of variation of the time between
 //!   arrivals far above one (sections 3.2 and 3.3);
 //! - average run times are log-normal with a log mean of −0.38 and a deviation of 2.36, in seconds (section 3.4);
-//! - memory is a Burr distribution with c = 11.652, k = 0.221, λ = 107.083, in MB: the median 170, the 90th percentile 400
-//!   (section 3.5).
+//! - average memory is a Burr distribution with c = 11.652, k = 0.221, λ = 107.083, in MB: by that fit the median is 140
+//!   and the 90th percentile 262 (section 3.5; the 170 and 400 that are often quoted are of the maximum).
 //!
 //! What the paper does not give is chosen: how much a start takes (log-normal, median 150 ms, with a deviation of 1),
 //! how long bursts are (geometric, 20 on average), the course of the day (a sine with a third of the rate).
@@ -168,8 +168,8 @@ mod tests {
         assert!((0.73..0.89).contains(&load.share_up_to(1440)), "{}", load.share_up_to(1440));
         let mut resident: Vec<_> = load.shapes.iter().map(|shape| shape.resident_mib).collect();
         resident.sort_unstable();
-        assert!((140..200).contains(&resident[300]), "{}", resident[300]);
-        assert!((320..520).contains(&resident[540]), "{}", resident[540]);
+        assert!((125..160).contains(&resident[300]), "{}", resident[300]);
+        assert!((220..320).contains(&resident[540]), "{}", resident[540]);
         assert!(load.arrivals.is_sorted_by_key(|arrival| arrival.at));
         assert_eq!(Load::new(7, 20).arrivals.len(), Load::new(7, 20).arrivals.len());
     }

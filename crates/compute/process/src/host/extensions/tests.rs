@@ -1,3 +1,5 @@
+//! Extensions' states and refusals, without a sandbox.
+
 use super::*;
 
 fn events(names: &[&str]) -> Vec<String> {
