@@ -49,14 +49,13 @@ def test_an_extension_of_a_layer_hears_of_every_invocation(functions, name):
         assert json.loads(answer["Payload"].read()) == turn
         ids.append(answer["ResponseMetadata"]["RequestId"])
 
-    def heard():
+    def heard(kind, times):
         messages = functions.messages(name)
         events = [json.loads(line[6:]) for line in messages if line.startswith("HEARD ")]
-        kinds = [event["type"] for event in events]
-        complete = kinds.count("platform.runtimeDone") == 3 and kinds.count("platform.report") >= 2
+        complete = [event["type"] for event in events].count(kind) >= times
         return (messages, events) if complete else None
 
-    messages, events = eventually(heard, what="the telemetry of three invocations")
+    messages, events = eventually(lambda: heard("platform.runtimeDone", 3), what="the telemetry of three invocations")
     # An environment is busy until its extension is done: there may be several, of which some are still starting.
     lines = {line for line in messages if line.startswith("EXTENSION")}
     assert lines == {"EXTENSION\tName: ear\tState: Ready\tEvents: [INVOKE,SHUTDOWN]\n"}
@@ -65,6 +64,11 @@ def test_an_extension_of_a_layer_hears_of_every_invocation(functions, name):
         done = [e["record"] for e in events if e["type"] == "platform.runtimeDone" and e["record"]["requestId"] == request_id]
         assert [record["status"] for record in done] == ["success"]
     assert {"function 0", "function 1", "function 2"} <= {e["record"] for e in events if e["type"] == "function"}
+    # What an environment has to say after it was quiet, it says when it runs again.
+    functions.lambda_.invoke(FunctionName=name, Payload=b"3")
+    _, events = eventually(lambda: heard("platform.report", 1), what="the report of an earlier invocation")
+    reports = [event["record"] for event in events if event["type"] == "platform.report"]
+    assert {report["requestId"] for report in reports} <= set(ids)
 
 
 def test_an_extension_that_ends_is_the_error_of_the_function(functions, name):
