@@ -280,6 +280,8 @@ def memory_of_others_by_policy():
 def residency_of_shared_pages():
     """What lies in memory of a file that all functions share."""
     file = os.open("/usr/bin/env", os.O_RDONLY)
+    # So that it lies there, and only the question can be refused.
+    os.pread(file, 4096, 0)
     buffer = ctypes.create_string_buffer(4096)
     vector = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(buffer), 4096), 16)
     return call("preadv2", file, ctypes.byref(vector), 1, 0, 0, 8)
