@@ -72,6 +72,7 @@ pub(crate) struct Cloud {
 
 /// What must be ended in order.
 pub(crate) struct Rooms {
+    sqs: Arc<Sqs>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     lambda: Arc<Functions>,
@@ -84,6 +85,7 @@ impl Rooms {
     /// Background work begins nothing new.
     pub(crate) fn stop_reconcilers(&self) {
         self.stop.send_replace(true);
+        self.sqs.end_waits();
     }
 
     /// Recalls what counts from the first invocation on: all reserved concurrency.
@@ -152,7 +154,9 @@ impl Cloud {
         let looked_at = Arc::clone(&lambda);
         let look = move || looked_at.environments();
         tasks.push(tokio::spawn(provisioned::count(look, usage.clone(), env.clone(), stopped)));
+        let sqs = Arc::new(sqs);
         let rooms = Rooms {
+            sqs: Arc::clone(&sqs),
             stop,
             tasks,
             lambda: Arc::clone(&lambda),
@@ -175,7 +179,7 @@ impl Cloud {
             host,
             lambda,
             logs: Arc::new(logs),
-            sqs: Arc::new(sqs),
+            sqs,
             sts,
             usage,
             env: env.clone(),

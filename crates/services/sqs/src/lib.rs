@@ -46,10 +46,13 @@ mod service;
 mod tables;
 mod tasks;
 
+use std::sync::Arc;
+
 use base_env::Env;
 use services_kernel::PageTokens;
 use store_api::Store;
 pub use tasks::SqsReconciler;
+use tokio::sync::watch;
 
 /// The greatest message, and the greatest batch, in bytes (AWS: 1 MiB).
 pub const MESSAGE_BYTES_MAX: usize = 1_048_576;
@@ -62,6 +65,8 @@ pub struct Sqs {
     store: Store,
     env: Env,
     page_tokens: PageTokens,
+    /// Turns true when nobody shall wait for a message any more.
+    ending: Arc<watch::Sender<bool>>,
 }
 
 impl Sqs {
@@ -69,7 +74,13 @@ impl Sqs {
     #[must_use]
     pub fn new(store: Store, page_tokens: PageTokens) -> Self {
         let env = store.env().clone();
-        Self { store, env, page_tokens }
+        Self { store, env, page_tokens, ending: Arc::new(watch::Sender::new(false)) }
+    }
+
+    /// Receivers that wait are answered now, and later ones at once: the server is about to end, and an empty answer
+    /// loses nothing.
+    pub fn end_waits(&self) {
+        self.ending.send_replace(true);
     }
 
     /// The background work, to be kept reconciling.

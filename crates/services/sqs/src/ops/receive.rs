@@ -58,6 +58,7 @@ impl Sqs {
             let name = crate::names::of_url(cx, &ask.url)?;
             Place::of(&name, &cx.region).queue(&name.name)
         };
+        let mut ending = self.ending.subscribe();
         loop {
             // Subscribe before looking: a message that comes in between must not be missed.
             let waiter = self.store.waiter(&topic);
@@ -65,7 +66,7 @@ impl Sqs {
             let look = self.store.transact(move |tx| look(&cx, tx, &asking)).await?;
             let wait = Duration::from_secs(ask.wait.unwrap_or(look.found.queue.attributes.wait).into());
             let left = wait.saturating_sub(self.env.monotonic().since(begun));
-            if !look.catch.taken.is_empty() || left.is_zero() {
+            if !look.catch.taken.is_empty() || left.is_zero() || *ending.borrow() {
                 let messages: Vec<Message> =
                     look.catch.taken.iter().map(|taken| ask.show(&look.found, taken)).collect();
                 return Ok(ReceiveMessageResult { messages: (!messages.is_empty()).then_some(messages) });
@@ -73,6 +74,7 @@ impl Sqs {
             let due = look.catch.next_due.map_or(left, |due| due.since(self.env.now()).min(left));
             tokio::select! {
                 () = waiter.wait() => {}
+                _ = ending.changed() => {}
                 // A due time is in whole milliseconds: never look before it.
                 () = self.env.sleep(due.max(Duration::from_millis(1))) => {}
             }

@@ -190,6 +190,14 @@ async fn a_receiver_waits_until_something_comes_or_becomes_due() {
     assert!(still_waits(waiting.as_mut()).await);
     world.advance(5);
     assert_eq!(bodies(&waiting.await), ["late"]);
+    // The server is to end.
+    let other = World::new();
+    let quiet = other.create("q", &[("ReceiveMessageWaitTimeSeconds", "20")]).await;
+    let waiting = other.receive(&quiet, 1);
+    tokio::pin!(waiting);
+    assert!(still_waits(waiting.as_mut()).await);
+    other.sqs.end_waits();
+    assert!(waiting.await.is_empty());
     // Somebody sends.
     let (got, _) = tokio::join!(world.receive(&url, 1), async {
         tokio::task::yield_now().await;
