@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use base_types::{Arn, Fault};
+use base_types::{Arn, Fault, Timestamp};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use services_kernel::Cx;
@@ -33,31 +33,72 @@ pub trait Deliver: Send + Sync + 'static {
 }
 
 /// What is handed over. Each kind of target takes from it what it has a place for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// The content, JSON: a queue's or topic's message, a function's event, an event's detail.
+    /// The content: a queue's or topic's message, a function's event, an event's detail (JSON for the latter two).
     pub body: Bytes,
     /// Attributes of a message.
     pub attributes: Vec<Attribute>,
-    /// An event's `source`: `lambda`.
-    pub source: &'static str,
-    /// An event's `detail-type`, a topic's subject: `Lambda Function Invocation Result - Success`.
-    pub detail_type: &'static str,
-    /// An event's `resources`.
-    pub resources: Vec<String>,
+    /// A topic's `Subject`.
+    pub subject: Option<String>,
+    /// What a bus makes of it; a bus refuses a delivery without it.
+    pub event: Option<EventFields>,
+    /// The message group, for a FIFO queue or topic (a standard queue's fair-queue group).
+    pub group: Option<String>,
+    /// The deduplication identifier, for a FIFO queue or topic.
+    pub deduplication: Option<String>,
     /// The X-Ray trace header, with its lineage.
     pub trace: Option<String>,
+}
+
+/// The fields of an event beside its detail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFields {
+    /// `id`; the bus makes one when there is none.
+    pub id: Option<String>,
+    /// `source`: `lambda`.
+    pub source: String,
+    /// `detail-type`: `Lambda Function Invocation Result - Success`.
+    pub detail_type: String,
+    /// `resources`.
+    pub resources: Vec<String>,
+    /// `time`; the bus takes its own when there is none.
+    pub time: Option<Timestamp>,
 }
 
 /// An attribute of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attribute {
     /// Its name.
-    pub name: &'static str,
-    /// Whether its data type is `Number` (else `String`).
-    pub number: bool,
+    pub name: String,
+    /// `String`, `Number`, `Binary`, each perhaps with a suffix (`Number.int`); `String.Array` where the target has it.
+    pub data_type: String,
     /// Its value.
-    pub value: String,
+    pub value: AttributeValue,
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttributeValue {
+    /// Of `String` and `Number`.
+    Text(String),
+    /// Of `Binary`.
+    Binary(Bytes),
+}
+
+impl Attribute {
+    /// One of type `String`.
+    #[must_use]
+    pub fn text(name: &str, value: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), data_type: "String".to_owned(), value: AttributeValue::Text(value.into()) }
+    }
+
+    /// One of type `Number`.
+    #[must_use]
+    pub fn number(name: &str, value: impl ToString) -> Self {
+        let value = AttributeValue::Text(value.to_string());
+        Self { name: name.to_owned(), data_type: "Number".to_owned(), value }
+    }
 }
 
 /// Why nothing can be handed over.

@@ -6,10 +6,16 @@
 
 mod credentials;
 mod delivery;
+mod invoke;
 mod logs;
 mod metering;
+mod outbound;
+mod queues;
 
 pub use credentials::{RoleCredentials, SessionCredentials};
-pub use delivery::{Attribute, Deliver, Delivery, DeliveryError, Destinations};
+pub use delivery::{Attribute, AttributeValue, Deliver, Delivery, DeliveryError, Destinations, EventFields};
+pub use invoke::{Invoke, InvokeError, Invoked};
 pub use logs::{LogAppendError, LogLine, LogSink, LogTarget};
 pub use metering::{Ending, InvocationRecord, Meter, MeteredFunction};
+pub use outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse};
+pub use queues::{QueueMessage, QueueTraits, Queues, Received};

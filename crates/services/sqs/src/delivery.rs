@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base_types::Arn;
 use model_sqs::{Error, MessageAttributeValue, MessageSystemAttributeValue};
 use services_kernel::Cx;
-use services_ports::{Deliver, Delivery, DeliveryError};
+use services_ports::{AttributeValue, Deliver, Delivery, DeliveryError};
 use store_api::Tx;
 use wire_schema::ServiceError;
 
@@ -35,12 +35,17 @@ impl Deliver for Sqs {
             .attributes
             .iter()
             .map(|attribute| {
+                let (text, bytes) = match &attribute.value {
+                    AttributeValue::Text(text) => (Some(text.clone()), None),
+                    AttributeValue::Binary(bytes) => (None, Some(bytes.clone())),
+                };
                 let value = MessageAttributeValue {
-                    data_type: if attribute.number { "Number" } else { "String" }.to_owned(),
-                    string_value: Some(attribute.value.clone()),
+                    data_type: attribute.data_type.clone(),
+                    string_value: text,
+                    binary_value: bytes,
                     ..MessageAttributeValue::default()
                 };
-                (attribute.name.to_owned(), value)
+                (attribute.name.clone(), value)
             })
             .collect();
         let trace = delivery.trace.as_ref().map(|trace| {
@@ -55,8 +60,8 @@ impl Deliver for Sqs {
             text,
             attributes: Some(&attributes),
             system: trace.as_ref(),
-            group: None,
-            deduplication: None,
+            group: delivery.group.as_deref(),
+            deduplication: delivery.deduplication.as_deref(),
             delay: None,
         };
         self.send_one(cx, tx, &found, given).map(drop).map_err(|error| failed(error, target))

@@ -5,7 +5,7 @@
 use base_types::Timestamp;
 use bytes::Bytes;
 use serde_json::{Value, json, value::RawValue};
-use services_ports::{Attribute, Delivery};
+use services_ports::{Attribute, Delivery, EventFields};
 
 use super::{Event, Outcome};
 
@@ -58,15 +58,9 @@ pub fn delivery(
     text.push('}');
     Some(Delivery {
         body: Bytes::from(text),
-        attributes: Vec::new(),
-        source: "lambda",
-        detail_type: if outcome == Outcome::Success {
-            "Lambda Function Invocation Result - Success"
-        } else {
-            "Lambda Function Invocation Result - Failure"
-        },
-        resources: vec![arn],
+        event: Some(fields(outcome, vec![arn])),
         trace: event.trace.clone(),
+        ..Delivery::default()
     })
 }
 
@@ -81,18 +75,31 @@ pub fn dead_letter(event: &Event, outcome: Outcome, request: &[u8], response: Op
         Outcome::Success | Outcome::RetriesExhausted | Outcome::Recursion | Outcome::Gone => "Unhandled",
     });
     let status = response.map_or(429, |response| response.status);
-    let text = |name, value| Attribute { name, number: false, value };
     Delivery {
         body: Bytes::copy_from_slice(request),
         attributes: vec![
-            text("RequestID", event.request_id.clone()),
-            Attribute { name: "ErrorCode", number: true, value: status.to_string() },
-            text("ErrorMessage", message.chars().take(ERROR_MESSAGE_MAX).collect()),
+            Attribute::text("RequestID", event.request_id.clone()),
+            Attribute::number("ErrorCode", status),
+            Attribute::text("ErrorMessage", message.chars().take(ERROR_MESSAGE_MAX).collect::<String>()),
         ],
-        source: "lambda",
-        detail_type: "Lambda Function Invocation Result - Failure",
-        resources: Vec::new(),
+        event: Some(fields(outcome, Vec::new())),
         trace: event.trace.clone(),
+        ..Delivery::default()
+    }
+}
+
+/// What a bus makes of an event's end.
+fn fields(outcome: Outcome, resources: Vec<String>) -> EventFields {
+    let detail_type = if outcome == Outcome::Success {
+        "Lambda Function Invocation Result - Success"
+    } else {
+        "Lambda Function Invocation Result - Failure"
+    };
+    EventFields {
+        source: "lambda".to_owned(),
+        detail_type: detail_type.to_owned(),
+        resources,
+        ..EventFields::default()
     }
 }
 
@@ -146,7 +153,8 @@ mod tests {
                 "responsePayload": { "errorMessage": "intended", "errorType": "Exception" },
             })
         );
-        assert_eq!(failed.detail_type, "Lambda Function Invocation Result - Failure");
+        let event = failed.event.unwrap();
+        assert_eq!(event.detail_type, "Lambda Function Invocation Result - Failure");
         let never = told(Outcome::ZeroReservedConcurrency, None).unwrap();
         let never: Value = serde_json::from_slice(&never.body).unwrap();
         assert!(never.get("responseContext").is_none() && never.get("responsePayload").is_none());
@@ -163,10 +171,14 @@ mod tests {
     #[test]
     fn a_dead_letter_is_the_event_and_says_what_was_wrong() {
         let letter = dead_letter(&event(), Outcome::RetriesExhausted, b"{}", Some(&failure()));
-        let said: Vec<_> = letter.attributes.iter().map(|one| (one.name, one.number, one.value.as_str())).collect();
-        assert_eq!(said, [("RequestID", false, "r"), ("ErrorCode", true, "200"), ("ErrorMessage", false, "intended")]);
+        let said = [
+            Attribute::text("RequestID", "r"),
+            Attribute::number("ErrorCode", 200),
+            Attribute::text("ErrorMessage", "intended"),
+        ];
+        assert_eq!(letter.attributes, said);
         assert_eq!((&letter.body[..], letter.trace.as_deref()), (&b"{}"[..], Some("Root=1;Lineage=00000001:1")));
         let blocked = dead_letter(&event(), Outcome::ZeroReservedConcurrency, b"{}", None);
-        assert_eq!(blocked.attributes[1].value, "429");
+        assert_eq!(blocked.attributes[1], Attribute::number("ErrorCode", 429));
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use services_ports::Delivery;
+use services_ports::{Attribute, Delivery};
 
 use crate::world::World;
 
@@ -218,10 +218,13 @@ async fn a_dead_letter_queue_gets_the_event_itself() {
     world.send("f", json!({ "a": 1 })).await;
     let (target, letter) = world.told(1).await.pop().unwrap();
     assert_eq!((target.as_str(), &letter.body[..]), (LETTERS, &br#"{"a":1}"#[..]));
-    let said: Vec<_> = letter.attributes.iter().map(|one| (one.name, one.value.clone())).collect();
     let id = world.host.seen.lock()[0].request_id.clone();
-    let expected = [("RequestID", id), ("ErrorCode", "200".to_owned()), ("ErrorMessage", "bad thing".to_owned())];
-    assert_eq!(said, expected);
+    let expected = [
+        Attribute::text("RequestID", id),
+        Attribute::number("ErrorCode", 200),
+        Attribute::text("ErrorMessage", "bad thing"),
+    ];
+    assert_eq!(letter.attributes, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
