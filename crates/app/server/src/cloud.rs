@@ -53,7 +53,7 @@ pub(crate) struct Parts<'a> {
 
 /// Everything that stands behind the gateway.
 pub(crate) struct Cloud {
-    schemas: [&'static ServiceSchema; 4],
+    schemas: Vec<&'static ServiceSchema>,
     dispatcher: Dispatcher,
     installation: Installation,
     embedded: EmbeddedStore,
@@ -165,7 +165,7 @@ impl Cloud {
             env: env.clone(),
         };
         let cloud = Self {
-            schemas: [
+            schemas: vec![
                 model_lambda::Api::service(),
                 model_logs::Api::service(),
                 model_sqs::Api::service(),
