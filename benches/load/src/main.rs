@@ -6,9 +6,11 @@
 //!
 //! The same binary is also the native function under test: started under the name `bootstrap` it polls the Runtime API.
 
+mod alone;
 mod bare;
 mod client;
 mod cloud;
+mod raw;
 mod report;
 mod sections;
 mod server;
@@ -37,6 +39,8 @@ enum Task {
     HelloThreads,
     /// The bare Runtime API loop.
     Loop,
+    /// Commits of the store alone.
+    StoreAlone(alone::Run),
     /// Nothing at all: what a bare sandbox is made for.
     Nothing,
     /// A native function: polls the Runtime API and answers with the event.
@@ -50,11 +54,12 @@ fn main() -> ExitCode {
     let task = if as_bootstrap { Task::Worker } else { Load::parse().task };
     // The client has one thread: at low concurrency most of the latency is waking another processor, for everybody alike.
     let runtime = match task {
-        Task::HelloThreads => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+        Task::HelloThreads | Task::StoreAlone(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
     };
     let outcome = runtime.map_err(Failure::from).and_then(|runtime| match task {
         Task::Compare(options) => runtime.block_on(sections::run(&options)),
+        Task::StoreAlone(options) => runtime.block_on(alone::run(&options)),
         Task::Nothing => Ok(()),
         Task::Hello | Task::HelloThreads => runtime.block_on(bare::hello()),
         Task::Loop => runtime.block_on(bare::runtime_loop()),

@@ -8,6 +8,7 @@ mod cold;
 mod emulator;
 mod functions;
 mod idle;
+mod queues;
 mod start;
 mod warm;
 
@@ -59,6 +60,9 @@ pub(crate) struct Options {
     /// Deployed functions.
     #[arg(long, default_value_t = 10_000)]
     functions: u32,
+    /// Messages of a backlog.
+    #[arg(long, default_value_t = 1_000_000)]
+    backlog: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,6 +81,8 @@ enum Section {
     Functions,
     /// Beside another emulator.
     Emulator,
+    /// Queues.
+    Queues,
 }
 
 /// What every section has.
@@ -145,6 +151,7 @@ async fn all(env: &Env, options: &Options, folder: &Path) -> Result<(), Failure>
                 Some(emulator) => emulator::run(&bench, emulator, &mut report).await,
                 None => Ok(()),
             },
+            Section::Queues => queues::run(&bench, &mut report).await,
         };
         if let Err(error) = outcome {
             report.note(&format!("this section broke off: {error}"));
