@@ -189,6 +189,9 @@ pub(crate) struct Reference {
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "prose")]
     pub deprecated_message: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "how a client finds an endpoint")]
+    pub context_param: Option<IgnoredAny>,
     /// The member is the event's payload as it is.
     #[serde(default, skip_serializing_if = "no")]
     pub eventpayload: bool,
