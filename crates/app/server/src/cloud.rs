@@ -138,6 +138,7 @@ impl Cloud {
             logs: logs.clone(),
             meter: Arc::new(usage.clone()),
             destinations,
+            queues: Arc::new(sqs.clone()),
             settings: lambda_settings(config, port),
         });
         let (stop, stopped) = watch::channel(false);

@@ -12,7 +12,7 @@ use base_types::{AccountId, Arn, Fault};
 use compute_api::RuntimeListing;
 use model_lambda::{AccessDeniedException, Error};
 use services_kernel::{Cx, PageTokens};
-use services_ports::Destinations;
+use services_ports::{Destinations, Queues};
 use store_api::{Direction, Store, Tx};
 use wire_schema::ServiceError as _;
 
@@ -38,6 +38,7 @@ pub(crate) struct Control {
     /// Invocations at once in an account and region.
     pub(crate) concurrency: u32,
     pub(crate) destinations: Destinations,
+    pub(crate) queues: Arc<dyn Queues>,
     pub(crate) effects: Arc<dyn Effects>,
 }
 

@@ -50,7 +50,7 @@ use bytes::Bytes;
 use compute_api::{Egress, EnvironmentId, FunctionHost, IsolationLevel};
 use compute_scheduler::{Limits as SchedulerLimits, Scheduler, Snapshot};
 use services_kernel::{Lineage, PageTokens, keep_reconciling};
-use services_ports::{Destinations, LogSink, Meter, RoleCredentials};
+use services_ports::{Destinations, LogSink, Meter, Queues, RoleCredentials};
 use store_api::{Direction, Key, Store};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -112,6 +112,8 @@ pub struct Parts<H, L> {
     pub meter: Arc<dyn Meter>,
     /// Who takes what asynchronous invocations come to; Lambda adds itself.
     pub destinations: Destinations,
+    /// Whose messages event source mappings work off.
+    pub queues: Arc<dyn Queues>,
     /// See [`Settings`].
     pub settings: Settings,
 }
@@ -148,8 +150,20 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     /// The service over its parts. Call it inside the runtime: the scheduler starts a task.
     pub fn new(parts: Parts<H, L>) -> Self {
         let concurrency = parts.scheduler.account_concurrency;
-        let Parts { store, env, host, scheduler, code, tokens, credentials, logs, meter, destinations, settings } =
-            parts;
+        let Parts {
+            store,
+            env,
+            host,
+            scheduler,
+            code,
+            tokens,
+            credentials,
+            logs,
+            meter,
+            destinations,
+            queues,
+            settings,
+        } = parts;
         destinations.register(Arc::new(FunctionTarget { env: env.clone() }));
         let packages = Packages::new(store.clone(), code, settings.packages);
         let ground = Arc::new(Ground {
@@ -185,6 +199,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             urls: settings.urls,
             concurrency,
             destinations,
+            queues,
             effects,
         });
         Self(Arc::new(Shared { control, runner, lineages }))

@@ -68,7 +68,8 @@ impl Deliver for Sqs {
     }
 }
 
-fn failed(error: Error, target: &Arn) -> DeliveryError {
+/// Why a queue could not be used, for another service.
+pub(crate) fn failed(error: Error, target: &Arn) -> DeliveryError {
     match error {
         Error::Fault(fault) => DeliveryError::Fault(fault),
         Error::QueueDoesNotExist(_) => DeliveryError::NotFound(target.to_string()),

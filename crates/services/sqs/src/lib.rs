@@ -10,6 +10,7 @@
 //! | `names` | queue names, URLs and ARNs |
 //! | `flow` | the life of a message in the store: arrive, hide, come back, leave |
 //! | `delivery` | queues as targets of other services |
+//! | `source` | queues as what others work off |
 //! | `fifo` | the same for groups: order, blocking, deduplication, repeated attempts |
 //! | `tables` | the only file that knows keys |
 //! | `tasks` | the reconciler: retention, move tasks, space of what was purged or deleted |
@@ -43,6 +44,7 @@ mod message;
 mod names;
 mod ops;
 mod service;
+mod source;
 mod tables;
 mod tasks;
 

@@ -14,6 +14,7 @@ use services_ports::{
     Deliver, Delivery, DeliveryError, Destinations, InvocationRecord, LogAppendError, LogLine, LogSink, LogTarget,
     Meter, MeteredFunction, RoleCredentials, SessionCredentials,
 };
+use services_sqs::Sqs;
 use store_api::{Store, Tx};
 use tokio::sync::watch;
 use wire_json::{Members, decode, encode, encode_error};
@@ -156,6 +157,7 @@ impl World {
         for service in ["sqs", "sns", "events"] {
             destinations.register(Arc::new(Target { service, taken: Arc::clone(&taken) }));
         }
+        let sqs = Sqs::new(store.clone(), PageTokens::new(&[7; 32], env.clone()));
         let lambda = Lambda::new(Parts {
             store: store.clone(),
             env: env.clone(),
@@ -167,6 +169,7 @@ impl World {
             logs: lines.clone(),
             meter: Arc::<Metered>::clone(&meter),
             destinations,
+            queues: Arc::new(sqs.clone()),
             settings: Settings::default(),
         });
         let (stop, stopped) = watch::channel(false);

@@ -12,6 +12,7 @@ mod tags;
 use lang_policy::{Kind, Policy};
 use model_sqs::Error;
 pub(crate) use moves::Task;
+pub(crate) use send::sequence;
 use services_kernel::Cx;
 use store_api::Tx;
 

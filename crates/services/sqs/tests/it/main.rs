@@ -7,4 +7,5 @@ mod fifo;
 mod messages;
 mod model;
 mod queues;
+mod source;
 mod support;

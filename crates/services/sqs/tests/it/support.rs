@@ -15,6 +15,7 @@ const NOW: u64 = 1_795_435_200_000;
 
 pub(crate) struct World {
     pub(crate) env: Env,
+    pub(crate) store: Store,
     pub(crate) sqs: Arc<services_sqs::Sqs>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) cx: Cx,
@@ -60,7 +61,7 @@ impl World {
         let sqs = services_sqs::Sqs::new(store.clone(), PageTokens::new(&[7; 32], env.clone()));
         let reconciler = sqs.reconciler();
         let cx = Cx::internal(AccountId::DEFAULT, Region::default(), "test");
-        Self { env, sqs: Arc::new(sqs), dispatcher: Dispatcher::new(store), cx, reconciler }
+        Self { env, store: store.clone(), sqs: Arc::new(sqs), dispatcher: Dispatcher::new(store), cx, reconciler }
     }
 
     pub(crate) async fn call(&self, request: Request) -> Result<Response, Refusal> {
