@@ -225,6 +225,16 @@ fn errors(plan: &Plan) -> Result<String, String> {
     }
     let head =
         imports(plan, &body)?.replace("use crate::schema;", "use wire_schema::ErrorSchema;\n\nuse crate::schema;");
+    let mut head = head.trim_end().to_owned();
+    // An error may hold structures of its own: the fields that did not satisfy.
+    for (name, shape) in plan.model.shapes.iter() {
+        let name = pascal(name);
+        let used = body.contains(&format!("<{name}>")) || body.contains(&format!("String, {name}>"));
+        if shape.r#type == "structure" && !shape.exception && used {
+            head.push_str(&format!("\nuse crate::shapes::{name};"));
+        }
+    }
+    head.push_str("\n\n");
     Ok(format!(
         "//! Errors: the modelled ones and the service's common ones. {GENERATED}\n\n{head}{body}\
          pub(crate) static ERRORS: [ErrorSchema; {}] = [\n{table}];\n\n\

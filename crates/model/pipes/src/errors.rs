@@ -3,6 +3,7 @@
 use wire_schema::ErrorSchema;
 
 use crate::schema;
+use crate::shapes::ValidationExceptionField;
 
 /// Status 409.
 #[derive(Clone, Debug, Default, PartialEq)]
