@@ -149,6 +149,18 @@ pub(crate) struct Operation {
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "a host prefix that only AWS's own endpoints have")]
     pub endpoint: Option<IgnoredAny>,
+    #[serde(default, skip_serializing, rename = "endpointdiscovery")]
+    #[expect(dead_code, reason = "how a client finds an endpoint of its own; ours serves all")]
+    pub endpoint_discovery: Option<IgnoredAny>,
+    #[serde(default, skip_serializing, rename = "endpointoperation")]
+    #[expect(dead_code, reason = "which operation tells a client its endpoint")]
+    pub endpoint_operation: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "from which members a client derives AWS's host name")]
+    pub operation_context_params: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "from which members a client derives AWS's host name")]
+    pub static_context_params: Option<IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -256,6 +268,12 @@ pub(crate) struct Shape {
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "how a client sends the body; a codec takes it whole")]
     pub streaming: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "whether a client tries again")]
+    pub retryable: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "an error that AWS added to the model")]
+    pub synthetic: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "whether a client's member is nullable")]
     pub r#box: Option<IgnoredAny>,
