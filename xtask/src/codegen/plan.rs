@@ -341,6 +341,7 @@ impl Plan {
         match self.allowed.operations.get(name).map(String::as_str) {
             Some("transactional") => Ok(("Transactional", false)),
             Some("transactional read") => Ok(("Transactional", true)),
+            Some("data") => Ok(("Data", false)),
             Some("flow") => Ok(("Flow", false)),
             Some("flow read") => Ok(("Flow", true)),
             other => Err(format!("operation `{name}` has the class `{}`", other.unwrap_or_default())),

@@ -2,7 +2,8 @@
 //!
 //! A *transactional* operation runs inside it: begin → authorise and decide (the operation) → audit → commit → answer; the
 //! answer leaves when the commit is durable. One that only reads runs over a snapshot and touches no conflict state. A
-//! *flow* operation opens short transactions itself and records its own change in the audit trail.
+//! *data* operation (sending a message, putting an item) is the same without a record in the audit trail. A *flow*
+//! operation opens short transactions itself and records its own change in the audit trail.
 //!
 //! A fault is logged here, once, with the request id; the client sees only the service's internal error.
 
@@ -43,6 +44,10 @@ impl Dispatcher {
             Class::Transactional if operation.read_only => {
                 let service = Arc::clone(service);
                 self.store.view(move |tx| M::transact(&service, &cx, tx, &request)).await
+            }
+            Class::Data => {
+                let service = Arc::clone(service);
+                self.store.transact(move |tx| M::transact(&service, &cx, tx, &request)).await
             }
             Class::Transactional => {
                 let service = Arc::clone(service);

@@ -53,6 +53,9 @@ pub enum Protocol {
 pub enum Class {
     /// A synchronous, re-runnable function inside the dispatcher's transaction.
     Transactional,
+    /// The same for what a resource holds (a message, an event, an item) rather than for the resource itself: it leaves
+    /// no record in the audit trail, as CloudTrail keeps no data events unless asked to.
+    Data,
     /// Asynchronous; opens short transactions itself.
     Flow,
 }
