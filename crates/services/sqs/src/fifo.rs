@@ -116,7 +116,9 @@ pub(crate) fn take(
             break;
         }
         let number = last_number(&row)?;
-        match found.take_one(cx, tx, number, record, Some(name), net)? {
+        let body = BODIES.get(tx, &found.row(&BODIES, number))?;
+        let taken = body.map(|body| found.take_one(cx, tx, number, body, record, Some(name), net)).transpose()?;
+        match taken.flatten() {
             Some(taken) => {
                 MEMBERS.put(tx, &row, &taken.record)?;
                 group.in_flight += 1;

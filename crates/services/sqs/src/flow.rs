@@ -13,15 +13,15 @@ use crate::{
     message::Body,
     names::{self, QueueName},
     tables::{
-        self, BODIES, Change, DUE, EXPIRY, HIDDEN, Hidden, Mark, Place, QUEUES, Queue, READY, Ready, Record, due_of,
-        last_number,
+        self, BODIES, CURSOR, Change, Cursor, DUE, EXPIRY, HIDDEN, Hidden, Mark, Place, QUEUES, Queue, READY, Ready,
+        Record, due_of, last_number,
     },
 };
 
 /// Hidden messages that one receive brings back at most.
 const SURFACED_MAX: usize = 20;
-/// How often one receive looks for more when what it found had expired or went to the dead-letter queue.
-const LOOKS_MAX: usize = 10;
+/// How often one receive looks for more when what it found had expired, went to the dead-letter queue or is delayed.
+const LOOKS_MAX: usize = 20;
 /// Bytes that one receive answers at most; a single message always fits.
 const RECEIVE_BYTES_MAX: usize = 4 << 20;
 
@@ -95,9 +95,11 @@ impl Found {
     }
 
     /// A message arrives; answers its number.
-    pub(crate) fn arrive(&self, tx: &Tx, body: &Body, mut record: Record, delay: u32) -> Result<u64, Fault> {
+    pub(crate) fn arrive(&self, tx: &Tx, mut body: Body, mut record: Record, delay: u32) -> Result<u64, Fault> {
         let (number, empty) = tables::next_number(tx, &self.place, &self.queue.id)?;
-        BODIES.put(tx, &self.row(&BODIES, number), body)?;
+        // A new message of a standard queue is nothing but its body: that it lies behind the cursor says the rest.
+        body.filed = self.is_fifo() || delay > 0 || record != Record::default();
+        BODIES.put(tx, &self.row(&BODIES, number), &body)?;
         record.visible = tx.now() + Duration::from_secs(delay.into());
         if delay > 0 {
             self.hide(
@@ -109,7 +111,7 @@ impl Found {
         }
         if self.is_fifo() {
             fifo::join(self, tx, body.group.as_deref().unwrap_or_default(), number, &record)?;
-        } else if delay == 0 {
+        } else if delay == 0 && body.filed {
             READY.put(tx, &self.row(&READY, number), &Ready { record: Some(record), group: None })?;
         }
         if empty {
@@ -175,55 +177,89 @@ impl Found {
     pub(crate) fn take(&self, cx: &Cx, tx: &Tx, wanted: usize, seconds: u32) -> Result<Catch, Fault> {
         let next_due = self.surface(tx)?;
         let mut net = Net { seconds, bytes: 0, taken: Vec::new() };
+        let mut more = true;
         for _ in 0..LOOKS_MAX {
             let left = wanted - net.taken.len();
-            if left == 0 || net.is_full() {
+            more = left > 0 && !net.is_full() && self.look(cx, tx, left, wanted, &mut net)?;
+            if !more {
                 break;
-            }
-            let ready = READY.claim(tx, &self.place.rows(&READY, &self.queue.id).prefix(), left)?;
-            if ready.is_empty() {
-                break;
-            }
-            for (key, ready) in ready {
-                let number = last_number(&key)?;
-                match (ready.group, ready.record) {
-                    (Some(group), _) => fifo::take(self, cx, tx, &group, number, wanted, &mut net)?,
-                    (None, Some(record)) if !net.is_full() => {
-                        READY.remove(tx, &key)?;
-                        if let Some(taken) = self.take_one(cx, tx, number, record, None, &mut net)? {
-                            net.taken.push(taken);
-                        }
-                    }
-                    (None, _) => {}
-                }
             }
         }
         let in_flight = i64::try_from(net.taken.len()).unwrap_or(i64::MAX);
         self.change(tx, Change { in_flight, ..Change::default() })?;
-        Ok(Catch { taken: net.taken, next_due })
+        Ok(Catch { taken: net.taken, next_due: if more { Some(tx.now()) } else { next_due } })
+    }
+
+    /// Looks once at the head of the queue: first what came back, then what is new. False when there is nothing.
+    fn look(&self, cx: &Cx, tx: &Tx, left: usize, wanted: usize, net: &mut Net) -> Result<bool, Fault> {
+        let ready = READY.claim(tx, &self.place.rows(&READY, &self.queue.id).prefix(), left)?;
+        if ready.is_empty() {
+            return if self.is_fifo() { Ok(false) } else { self.take_new(cx, tx, left, net) };
+        }
+        for (key, ready) in ready {
+            let number = last_number(&key)?;
+            match (ready.group, ready.record) {
+                (Some(group), _) => fifo::take(self, cx, tx, &group, number, wanted, net)?,
+                (None, Some(record)) if !net.is_full() => {
+                    READY.remove(tx, &key)?;
+                    let body = BODIES.get(tx, &self.row(&BODIES, number))?;
+                    let taken = body.map(|body| self.take_one(cx, tx, number, body, record, None, net)).transpose()?;
+                    net.taken.extend(taken.flatten());
+                }
+                (None, _) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes new messages of a standard queue; false when there are none.
+    fn take_new(&self, cx: &Cx, tx: &Tx, left: usize, net: &mut Net) -> Result<bool, Fault> {
+        let mut last = None;
+        for (number, body) in self.new_messages(tx, left)? {
+            if net.is_full() {
+                break;
+            }
+            last = Some(number);
+            if !body.filed {
+                let taken = self.take_one(cx, tx, number, body, Record::default(), None, net)?;
+                net.taken.extend(taken);
+            }
+        }
+        if let Some(number) = last {
+            self.pass(tx, number)?;
+        }
+        Ok(last.is_some())
+    }
+
+    /// Bodies behind the cursor, in order; those that are filed are not new.
+    pub(crate) fn new_messages(&self, tx: &Tx, limit: usize) -> Result<Vec<(u64, Body)>, Fault> {
+        let cursor = CURSOR.get(tx, &self.place.rows(&CURSOR, &self.queue.id))?.unwrap_or_default();
+        let behind =
+            self.place.rows(&BODIES, &self.queue.id).prefix().starting_at(&self.row(&BODIES, cursor.number + 1));
+        let found = BODIES.scan(tx, &behind, limit, Direction::Forward)?;
+        found.into_iter().map(|(key, body)| Ok((last_number(&key)?, body))).collect()
+    }
+
+    /// Nothing up to this number is new any more.
+    pub(crate) fn pass(&self, tx: &Tx, number: u64) -> Result<(), Fault> {
+        CURSOR.put(tx, &self.place.rows(&CURSOR, &self.queue.id), &Cursor { number })
     }
 
     /// Takes one message that is not among the ready ones any more; none when it had expired or is a dead letter.
+    #[expect(clippy::too_many_arguments, reason = "what is known of a message, and what becomes of it")]
     pub(crate) fn take_one(
         &self,
         cx: &Cx,
         tx: &Tx,
         number: u64,
+        body: Body,
         mut record: Record,
         group: Option<&str>,
         net: &mut Net,
     ) -> Result<Option<Taken>, Fault> {
         let now = tx.now();
-        let row = self.row(&BODIES, number);
-        let Some(body) = BODIES.get(tx, &row)? else { return Ok(None) };
-        if self.has_expired(&body, now) {
-            BODIES.remove(tx, &row)?;
-            self.change(tx, gone())?;
-            return Ok(None);
-        }
-        if self.bury(cx, tx, &body, record)? {
-            BODIES.remove(tx, &row)?;
-            self.change(tx, gone())?;
+        if self.has_expired(&body, now) || self.bury(cx, tx, &body, record)? {
+            self.forget(tx, number)?;
             return Ok(None);
         }
         record.receives += 1;
@@ -249,7 +285,7 @@ impl Found {
         if self.is_fifo() {
             body.sent = tx.now();
         }
-        target.arrive(tx, &body, record, 0)?;
+        target.arrive(tx, body, record, 0)?;
         Ok(true)
     }
 

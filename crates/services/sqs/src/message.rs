@@ -2,9 +2,9 @@
 //!
 //! Source of the digest of attributes: SQS Developer Guide, "Calculating the MD5 message digest for message attributes".
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
-use base_types::Timestamp;
+use base_types::{Fault, Timestamp};
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use minicbor::{Decode, Encode};
@@ -39,6 +39,41 @@ pub(crate) struct Body {
     /// What its age is counted from: one that a standard dead-letter queue took over keeps it.
     #[n(8)]
     pub(crate) sent: Timestamp,
+    /// Its record is kept from the beginning. Otherwise it is new as long as the queue's cursor has not passed it.
+    #[n(9)]
+    pub(crate) filed: bool,
+}
+
+impl Body {
+    /// Reads what was written before there were cursors: then every message had a record.
+    pub(crate) fn upgrade(_: u16, payload: &[u8]) -> Result<Self, Fault> {
+        #[derive(Decode)]
+        #[cbor(map)]
+        struct First {
+            #[n(0)]
+            message_id: String,
+            #[n(1)]
+            text: String,
+            #[n(2)]
+            attributes: BTreeMap<String, Attribute>,
+            #[n(3)]
+            sender: String,
+            #[n(4)]
+            trace: Option<String>,
+            #[n(5)]
+            group: Option<String>,
+            #[n(6)]
+            deduplication: Option<String>,
+            #[n(7)]
+            source: Option<String>,
+            #[n(8)]
+            sent: Timestamp,
+        }
+        let first: First =
+            minicbor::decode(payload).map_err(|error| Fault::internal("read a message", error.to_string()))?;
+        let First { message_id, text, attributes, sender, trace, group, deduplication, source, sent } = first;
+        Ok(Self { message_id, text, attributes, sender, trace, group, deduplication, source, sent, filed: true })
+    }
 }
 
 /// One message attribute.
@@ -95,6 +130,10 @@ pub(crate) fn check_text(text: &str) -> Result<(), Error> {
     }
     let allowed =
         |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    // Nearly every body is plain text, for which a look at the bytes will do.
+    if text.bytes().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=0x7e)) {
+        return Ok(());
+    }
     match text.chars().find(|c| !allowed(*c)) {
         None => Ok(()),
         Some(c) => Err(Error::invalid_message_contents(format!(
@@ -257,11 +296,9 @@ fn add(digest: &mut Md5, bytes: &[u8]) {
 
 /// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| DIGITS.get(usize::from(half & 15)).copied().map_or('0', char::from);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //! | `sqs.gone` | account · region · queue id | counter: messages that left for good |
 //! | `sqs.flying`, `sqs.delayed` | account · region · queue id | counters: hidden messages, by why |
 //! | `sqs.bodies` | account · region · queue id · number | what never changes of a message |
-//! | `sqs.ready` | account · region · queue id · number | standard: a message's record; FIFO: a group, under its first number |
+//! | `sqs.cursor` | account · region · queue id | standard: the number up to which nothing is new any more |
+//! | `sqs.ready` | account · region · queue id · number | standard: the record of a message that came back; FIFO: a group, under its first number |
 //! | `sqs.hidden` | account · region · queue id · number | standard: a hidden message's record; FIFO: the group of one in flight |
 //! | `sqs.due` | account · region · queue id · time · number | hidden messages by when they can be seen |
 //! | `sqs.groups`, `sqs.members` | account · region · queue id · group (· number) | FIFO: a group; its messages' records |
@@ -32,7 +33,8 @@ use crate::{attributes::Attributes, message::Body, names::QueueName};
 pub(crate) const QUEUES: Table<Queue> = Table::new(Family::Meta, "sqs.queues", 1);
 pub(crate) const DELETED: Table<Moment> = Table::new(Family::Meta, "sqs.deleted", 1);
 pub(crate) const SOURCES: Table<Mark> = Table::new(Family::Meta, "sqs.sources", 1);
-pub(crate) const BODIES: Table<Body> = Table::new(Family::Queue, "sqs.bodies", 1);
+pub(crate) const BODIES: Table<Body> = Table::new(Family::Queue, "sqs.bodies", 2).upgrading(Body::upgrade);
+pub(crate) const CURSOR: Table<Cursor> = Table::new(Family::Queue, "sqs.cursor", 1);
 pub(crate) const READY: Table<Ready> = Table::new(Family::Queue, "sqs.ready", 1);
 pub(crate) const HIDDEN: Table<Hidden> = Table::new(Family::Queue, "sqs.hidden", 1);
 pub(crate) const DUE: Table<Mark> = Table::new(Family::Queue, "sqs.due", 1);
@@ -48,8 +50,9 @@ pub(crate) const TRASH: Table<Trash> = Table::new(Family::Queue, "sqs.trash", 1)
 
 const COUNTERS: [&str; 4] = ["sqs.numbers", "sqs.gone", "sqs.flying", "sqs.delayed"];
 /// Tables of messages: everything below a queue's id.
-const OF_A_QUEUE: [&str; 9] = [
+const OF_A_QUEUE: [&str; 10] = [
     "sqs.bodies",
+    "sqs.cursor",
     "sqs.ready",
     "sqs.hidden",
     "sqs.due",
@@ -92,6 +95,15 @@ pub(crate) struct Moment {
 #[derive(Clone, Copy, Debug, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Mark {}
+
+/// Where the new messages of a standard queue begin.
+#[derive(Clone, Copy, Debug, Default, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Cursor {
+    /// Behind this number.
+    #[n(0)]
+    pub(crate) number: u64,
+}
 
 /// What changes of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]

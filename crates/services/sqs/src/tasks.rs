@@ -165,17 +165,9 @@ fn advance(cx: &Cx, tx: &Tx, task: &Task, record: &mut Move) -> Result<MoveStatu
     };
     source.surface(tx)?;
     let wanted = record.per_second.map_or(HANDLED_MAX, |rate| HANDLED_MAX.min(usize::try_from(rate).unwrap_or(1)));
-    let ready = READY.claim(tx, &source.place.rows(&READY, &source.queue.id).prefix(), wanted)?;
-    let mut moved = 0;
-    for (key, entry) in ready {
-        if moved >= wanted {
-            break;
-        }
-        let numbers = match &entry.group {
-            None => vec![last_number(&key)?],
-            Some(group) => fifo::waiting(&source, tx, group, wanted - moved)?,
-        };
-        for number in numbers {
+    let (mut moved, mut passed) = (0, false);
+    for Waiting { numbers, new } in waiting(&source, tx, wanted)? {
+        for number in numbers.into_iter().take(wanted - moved) {
             let Some(body) = BODIES.get(tx, &source.row(&BODIES, number))? else { continue };
             let Some(arn) = record.destination.as_deref().or(body.source.as_deref()) else {
                 return failed(record, "CouldNotDetermineMessageSource");
@@ -188,10 +180,45 @@ fn advance(cx: &Cx, tx: &Tx, task: &Task, record: &mut Move) -> Result<MoveStatu
             // To whoever receives it, it is a new message.
             let id = crate::message::moved_id(&body.message_id, tx.now());
             let body = Body { message_id: id, source: None, sent: tx.now(), ..body };
-            destination.arrive(tx, &body, Record::default(), destination.queue.attributes.delay)?;
+            destination.arrive(tx, body, Record::default(), destination.queue.attributes.delay)?;
             moved += 1;
+        }
+        // Not before it was moved: a task that fails leaves it new.
+        if let Some(number) = new {
+            source.pass(tx, number)?;
+            passed = true;
         }
     }
     record.moved += moved as u64;
-    Ok(if moved == 0 { MoveStatus::Completed } else { MoveStatus::Running })
+    Ok(if moved == 0 && !passed { MoveStatus::Completed } else { MoveStatus::Running })
+}
+
+/// What can be moved, in order.
+struct Waiting {
+    /// A message, or those of a group.
+    numbers: Vec<u64>,
+    /// The number that the queue's cursor has to pass, if it has not.
+    new: Option<u64>,
+}
+
+fn waiting(source: &Found, tx: &Tx, wanted: usize) -> Result<Vec<Waiting>, Fault> {
+    let ready = READY.claim(tx, &source.place.rows(&READY, &source.queue.id).prefix(), wanted)?;
+    if ready.is_empty() && !source.is_fifo() {
+        let new = source.new_messages(tx, wanted)?;
+        let waiting = |(number, body): (u64, Body)| Waiting {
+            numbers: if body.filed { Vec::new() } else { vec![number] },
+            new: Some(number),
+        };
+        return Ok(new.into_iter().map(waiting).collect());
+    }
+    ready
+        .into_iter()
+        .map(|(key, entry)| {
+            let numbers = match &entry.group {
+                None => vec![last_number(&key)?],
+                Some(group) => fifo::waiting(source, tx, group, wanted)?,
+            };
+            Ok(Waiting { numbers, new: None })
+        })
+        .collect()
 }

@@ -122,12 +122,14 @@ impl Sqs {
             deduplication: deduplication.clone(),
             source: None,
             sent: tx.now(),
+            filed: false,
         };
-        let number = found.arrive(tx, &body, Record::default(), delay)?;
+        let message_id = body.message_id.clone();
+        let number = found.arrive(tx, body, Record::default(), delay)?;
         if let Some(id) = &deduplication {
-            fifo::remember(found, tx, group, id, number, &body.message_id)?;
+            fifo::remember(found, tx, group, id, number, &message_id)?;
         }
-        Ok(receipt(&body.message_id, number))
+        Ok(receipt(&message_id, number))
     }
 }
 
