@@ -31,7 +31,7 @@ const BACK_ENDS: [(&str, &[&str]); 3] =
 const RESERVED: [(&[&str], &[&str], &str); 3] = [
     (
         &["hyper", "hyper-util", "h2", "axum", "reqwest", "tower"],
-        &["wire-http", "edge-gateway", "edge-client", "compute-process"],
+        &["wire-http", "edge-gateway", "edge-client", "edge-outbound", "compute-process"],
         "only wire, edge and the sandbox's runtime API know an HTTP stack; plain `http` types are for everybody",
     ),
     (

@@ -20,7 +20,12 @@ pub(crate) fn file(plan: &Plan) -> Result<String, String> {
             text = text.replace(&format!(", {name}"), "").replace(&format!("{name}, "), "");
         }
     }
+    let mut plain = std::collections::BTreeSet::new();
     for (name, shape) in plan.model.shapes.iter() {
+        // SNS has a `String` and a `string`, which are the same: the first stands for both.
+        if expression(plan, name, shape)? == format!("Schema::string({name:?})") && !plain.insert(static_name(name)) {
+            continue;
+        }
         if let Some(text_of_pattern) = &shape.pattern {
             text.push_str(&pattern_static(plan, name, text_of_pattern)?);
         }
