@@ -21,6 +21,7 @@ use base_types::Fault;
 use compute_api::{EndpointConnections, FunctionHost as _, IsolationLevel, endpoint};
 use compute_process::{ProcessHost, ProcessSettings};
 use edge_gateway::{Environment, Gateway};
+use edge_outbound::HttpOutbound;
 use services_lambda::archive::CodeFolder;
 use store_api::Health;
 use store_embedded::{DataDir, EmbeddedStore, Options};
@@ -146,6 +147,7 @@ async fn serve(ground: Ground, ready: impl FnOnce(&Ready)) -> Result<(), ServerE
         segments,
         code,
         port: addresses.first().map(SocketAddr::port).filter(|port| *port != 80),
+        outbound: HttpOutbound::new(config.outbound_rules()?, env.clone()),
     });
 
     rooms

@@ -8,6 +8,7 @@ use base_env::Env;
 use base_types::{AccountId, Fault};
 use compute_api::{Egress, FunctionHost as _, IsolationLevel};
 use edge_gateway::{Body, Call, Key, Lookup, OwnCall, Upstream, UrlCall};
+use edge_outbound::HttpOutbound;
 use http::{HeaderValue, Request, Response, Uri, uri::PathAndQuery};
 use services_kernel::{
     AnswerHeaders, AuditRetention, BlobSweep, Cx, Dispatcher, IdempotencySweep, PageTokens, Principal, Reconciler,
@@ -49,6 +50,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) code: CodeFolder,
     /// Where function URLs say they are.
     pub(crate) port: Option<u16>,
+    /// Who calls out: topics' subscribers, API destinations.
+    pub(crate) outbound: HttpOutbound,
 }
 
 /// Everything that stands behind the gateway.
@@ -118,7 +121,7 @@ impl Rooms {
 impl Cloud {
     /// Puts the services together and starts their background work.
     pub(crate) fn assemble(parts: Parts<'_>) -> (Self, Rooms) {
-        let Parts { config, env, embedded, directory, installation, host, segments, code, port } = parts;
+        let Parts { config, env, embedded, directory, installation, host, segments, code, port, outbound: _ } = parts;
         let store = embedded.store().clone();
         let tokens = PageTokens::new(&installation.derive("page-tokens"), env.clone());
         let sts = Arc::new(Sts::new(&installation.derive("sessions"), env.clone()));

@@ -32,6 +32,8 @@ pub struct ServerConfig {
     pub functions: Functions,
     /// Limits of the network side.
     pub connections: Connections,
+    /// What may be called by HTTP: subscribers of topics, API destinations.
+    pub outbound: Outbound,
     /// The server's own log.
     pub log: Log,
     /// How long running invocations may take to finish when the server is asked to stop, seconds.
@@ -85,6 +87,30 @@ pub struct Connections {
     pub bodies_mib_max: usize,
 }
 
+/// What may be called by HTTP on somebody's behalf. Link-local addresses, with the metadata services among them, never.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outbound {
+    /// Whether loopback and private networks may be called. `PILEUS_OUTBOUND_PRIVATE`.
+    pub private: Private,
+    /// Networks (`10.1.0.0/16`) and addresses that may be called though they are private. `PILEUS_OUTBOUND_ALLOW`,
+    /// separated by commas.
+    pub allow: Vec<String>,
+}
+
+/// Whether private networks may be called.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Private {
+    /// In the open mode, whose users run their subscribers on this machine; not when requests must be signed.
+    #[default]
+    Auto,
+    /// They may.
+    Permitted,
+    /// They may not, unless they are named.
+    Refused,
+}
+
 /// The server's own log, on standard error.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -119,6 +145,7 @@ impl Default for ServerConfig {
             domains: Vec::new(),
             functions: Functions::default(),
             connections: Connections::default(),
+            outbound: Outbound::default(),
             log: Log::default(),
             shutdown_seconds: 20,
         }
@@ -166,6 +193,8 @@ const VARIABLES: &[(&str, Setter)] = &[
     ("PILEUS_FUNCTIONS_ISOLATION_MIN", |config, text| value(&mut config.functions.isolation_min, text)),
     ("PILEUS_CONNECTIONS_MAX", |config, text| value(&mut config.connections.max, text)),
     ("PILEUS_CONNECTIONS_BODIES_MIB_MAX", |config, text| value(&mut config.connections.bodies_mib_max, text)),
+    ("PILEUS_OUTBOUND_PRIVATE", |config, text| word(&mut config.outbound.private, text)),
+    ("PILEUS_OUTBOUND_ALLOW", |config, text| list(&mut config.outbound.allow, text)),
     ("PILEUS_LOG_LEVEL", |config, text| value(&mut config.log.level, text)),
     ("PILEUS_LOG_FORMAT", |config, text| word(&mut config.log.format, text)),
     ("PILEUS_SHUTDOWN_SECONDS", |config, text| value(&mut config.shutdown_seconds, text)),
@@ -264,6 +293,7 @@ impl ServerConfig {
                 .parse::<compute_api::IsolationLevel>()
                 .map_err(|error| ServerError::new("`functions.isolation_min` is not valid").because(error))?;
         }
+        self.outbound_rules()?;
         for domain in &self.domains {
             let valid = !domain.is_empty()
                 && domain.len() <= 253
@@ -286,6 +316,23 @@ impl ServerConfig {
             Auth::Open => false,
             Auth::Auto => !self.listen.iter().all(|address| address.ip().is_loopback()),
         }
+    }
+
+    /// What may be called by HTTP.
+    ///
+    /// # Errors
+    /// When something in `outbound.allow` is no network.
+    pub(crate) fn outbound_rules(&self) -> Result<edge_outbound::Rules, ServerError> {
+        let allowed = self.outbound.allow.iter().map(|text| text.parse()).collect::<Result<_, _>>();
+        let allowed = allowed.map_err(|error: edge_outbound::InvalidNetwork| {
+            ServerError::new("`outbound.allow` is not valid").because(error.to_string())
+        })?;
+        let private = match self.outbound.private {
+            Private::Auto => !self.auth_required(),
+            Private::Permitted => true,
+            Private::Refused => false,
+        };
+        Ok(edge_outbound::Rules { private, allowed })
     }
 
     /// The time for a graceful end.
@@ -334,6 +381,8 @@ mod tests {
             ("PILEUS_FUNCTIONS_ISOLATION_MIN", "full"),
             ("PILEUS_CONNECTIONS_MAX", "33"),
             ("PILEUS_CONNECTIONS_BODIES_MIB_MAX", "65"),
+            ("PILEUS_OUTBOUND_PRIVATE", "refused"),
+            ("PILEUS_OUTBOUND_ALLOW", "10.1.0.0/16,fd00::/8"),
             ("PILEUS_LOG_LEVEL", "debug"),
             ("PILEUS_LOG_FORMAT", "json"),
             ("PILEUS_SHUTDOWN_SECONDS", "3"),
@@ -342,7 +391,7 @@ mod tests {
             assert_ne!(config, ServerConfig::default(), "{name}");
             assert!(config.check().is_ok(), "{name}");
         }
-        assert_eq!(VARIABLES.len(), 15);
+        assert_eq!(VARIABLES.len(), 17);
         let manual = include_str!("../../../../docs/configuration.md");
         for (name, _) in VARIABLES {
             assert!(manual.contains(&format!("`{name}`")), "{name} is not in docs/configuration.md");
@@ -364,7 +413,8 @@ mod tests {
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("concurency"), "{cause}");
         type Change = fn(&mut ServerConfig);
-        let changes: [(&str, Change); 5] = [
+        let changes: [(&str, Change); 6] = [
+            ("outbound.allow", |config| config.outbound.allow = vec!["10.0.0.0/40".to_owned()]),
             ("listen", |config| config.listen.clear()),
             ("functions.concurrency", |config| config.functions.concurrency = 0),
             ("shutdown_seconds", |config| config.shutdown_seconds = 4000),
@@ -376,6 +426,17 @@ mod tests {
             change(&mut config);
             assert!(config.check().unwrap_err().to_string().contains(name), "{name}");
         }
+    }
+
+    #[test]
+    fn private_networks_are_called_in_the_open_mode_only() {
+        let mut config = ServerConfig::default();
+        let private = |config: &ServerConfig| config.outbound_rules().unwrap().private;
+        assert!(private(&config));
+        config.auth = Auth::Required;
+        assert!(!private(&config));
+        config.outbound.private = Private::Permitted;
+        assert!(private(&config));
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod usage_page;
 pub use boot::{Ready, run};
 pub use compute_api::{FindingState, IsolationLevel};
 pub use compute_process::run_if_launcher;
-pub use config::{Auth, Connections, Functions, Log, LogFormat, ServerConfig};
+pub use config::{Auth, Connections, Functions, Log, LogFormat, Outbound, Private, ServerConfig};
 pub use error::ServerError;
 pub use installation::RootKey;
 pub use offline::{BackupSummary, HostView, backup, create_private, restore};
