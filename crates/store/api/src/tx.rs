@@ -247,6 +247,14 @@ impl Tx {
         Ok(())
     }
 
+    /// How much this transaction has written so far: keys (appended records too) and bytes. For those who do within it
+    /// what fits and leave the rest for later.
+    #[must_use]
+    pub fn written(&self) -> (usize, usize) {
+        let buffer = self.buffer.borrow();
+        (buffer.writes.len() + buffer.appends.len(), buffer.write_bytes)
+    }
+
     /// For back-ends: what is to be committed.
     ///
     /// # Errors
