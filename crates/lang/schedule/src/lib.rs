@@ -15,9 +15,10 @@ mod fields;
 
 use base_types::Timestamp;
 pub use cron::Cron;
+pub use jiff::tz::TimeZone;
 use jiff::{
     civil::DateTime,
-    tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase},
+    tz::{AmbiguousOffset, TimeZoneDatabase},
 };
 
 /// The last year that a cron expression can name.

@@ -9,6 +9,7 @@ mod delivery;
 mod invoke;
 mod logs;
 mod metering;
+mod operations;
 mod outbound;
 mod queues;
 
@@ -17,5 +18,6 @@ pub use delivery::{Attribute, AttributeValue, Deliver, Delivery, DeliveryError, 
 pub use invoke::{Invoke, InvokeError, Invoked};
 pub use logs::{LogAppendError, LogLine, LogSink, LogTarget};
 pub use metering::{Ending, InvocationRecord, Meter, MeteredFunction};
+pub use operations::{FoundOperation, OperationError, Operations};
 pub use outbound::{Outbound, OutboundError, OutboundRequest, OutboundResponse};
 pub use queues::{QueueMessage, QueueTraits, Queues, Received};
