@@ -15,10 +15,12 @@ const FLOORS: [&str; 9] = ["base", "wire", "model", "store", "lang", "compute", 
 const SHARED_ROOMS: [&str; 5] = ["wire-schema", "store-api", "compute-api", "services-kernel", "services-ports"];
 
 /// Arrows within a floor that are the purpose of the room they start from.
-const SAME_FLOOR: [(&str, &str, &str); 5] = [
+const SAME_FLOOR: [(&str, &str, &str); 7] = [
     ("app-cli", "app-server", "`pileus up` is the command line around the server"),
     ("wire-http", "wire-json", "the HTTP binding carries every codec"),
     ("wire-http", "wire-query", "the HTTP binding carries every codec"),
+    ("wire-http", "wire-xml", "the HTTP binding carries every codec"),
+    ("wire-query", "wire-xml", "the answer of a query is an XML document"),
     ("wire-http", "wire-eventstream", "the HTTP binding carries every codec"),
     ("wire-eventstream", "wire-json", "an event's payload is a document"),
 ];

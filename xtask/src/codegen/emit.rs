@@ -4,7 +4,7 @@
 use super::{
     emit_schema::{self, static_name},
     model::{Http, Operation, Reference, Shape},
-    names::{field, pascal, snake, variant},
+    names::{field, snake, type_name, variant},
     plan::{Mark, Plan, ROLES},
 };
 
@@ -69,12 +69,15 @@ fn imports(plan: &Plan, body: &str) -> Result<String, String> {
     if body.contains("Bytes,") || body.contains("Bytes>") {
         text.push_str("use bytes::Bytes;\n");
     }
-    if body.contains("EventStream<") {
-        text.push_str("use wire_schema::EventStream;\n");
+    for (used, name) in [("EventStream<", "EventStream"), ("Streaming,", "Streaming"), ("Streaming>", "Streaming")] {
+        let line = format!("use wire_schema::{name};\n");
+        if body.contains(used) && !text.contains(&line) {
+            text.push_str(&line);
+        }
     }
     let mut enums: Vec<String> = Vec::new();
     for (name, shape) in plan.model.shapes.iter() {
-        let name = pascal(name);
+        let name = type_name(name);
         let used = [format!(": {name},"), format!("<{name}>"), format!("String, {name}>")];
         if is_enum(shape) && used.iter().any(|used| body.contains(used.as_str())) {
             enums.push(name);
@@ -122,7 +125,7 @@ fn structure(plan: &Plan, name: &str, shape: &Shape, doc: &str) -> Result<String
         fields.push_str(&format!("/// `{member_name}`.{note}\npub {field}: {type},\n"));
         indexes.push_str(&format!("{index} => {field}, "));
     }
-    let rust = pascal(name);
+    let rust = type_name(name);
     Ok(format!(
         "/// {doc}\n#[derive(Clone, Debug, Default, PartialEq)]\npub struct {rust} {{\n{fields}}}\n\
          wire_schema::structure!({rust}, schema::{}, {{ {indexes} }});\n\n",
@@ -138,7 +141,7 @@ fn union(plan: &Plan, name: &str, shape: &Shape, doc: &str) -> Result<String, St
         variants.push_str(&format!("/// `{member_name}`.\n{variant}({type}),\n"));
         indexes.push_str(&format!("{index} => {variant}, "));
     }
-    let rust = pascal(name);
+    let rust = type_name(name);
     Ok(format!(
         "/// {doc}\n#[derive(Clone, Debug, PartialEq)]\npub enum {rust} {{\n{variants}}}\n\
          wire_schema::union!({rust}, schema::{}, {{ {indexes} }});\n\n",
@@ -153,15 +156,16 @@ fn rust_type(plan: &Plan, reference: &Reference) -> Result<String, String> {
         None => Err("a list or map lacks its item, key or value".to_owned()),
     };
     Ok(match shape.r#type.as_str() {
-        "structure" if shape.eventstream => format!("EventStream<{}>", pascal(&reference.shape)),
-        "structure" => pascal(&reference.shape),
-        "string" if is_enum(shape) => pascal(&reference.shape),
+        "structure" if shape.eventstream => format!("EventStream<{}>", type_name(&reference.shape)),
+        "structure" => type_name(&reference.shape),
+        "string" if is_enum(shape) => type_name(&reference.shape),
         "string" => "String".into(),
         "boolean" => "bool".into(),
         "integer" => "i32".into(),
         "long" => "i64".into(),
         "float" => "f32".into(),
         "double" => "f64".into(),
+        "blob" if plan.is_handed_on(&reference.shape) => "Streaming".into(),
         "blob" => "Bytes".into(),
         "timestamp" => "Timestamp".into(),
         "list" => format!("Vec<{}>", inner(&shape.member)?),
@@ -186,7 +190,7 @@ fn enums(plan: &Plan) -> Result<String, String> {
             }
             arms.push(format!("{variant} = {value:?}"));
         }
-        let rust = pascal(name);
+        let rust = type_name(name);
         text.push_str(&format!(
             "wire_schema::enumeration!(\n/// `{name}`.\npub {rust} {{ {} }});\n\n",
             arms.join(", ")
@@ -213,7 +217,7 @@ fn errors(plan: &Plan) -> Result<String, String> {
             (true, true) => "\"User\"",
             (true, false) => "\"Service\"",
         };
-        let (rust, message) = (pascal(&error.name), field(&error.message));
+        let (rust, message) = (type_name(&error.name), field(&error.message));
         let rest = if shape.members.0.len() == 1 + usize::from(error.has_type) { "whole" } else { "more" };
         variants.push_str(&format!("{index} {rust}.{message} = {} {kind} {rest},\n", snake(&error.name)));
     }
@@ -228,7 +232,7 @@ fn errors(plan: &Plan) -> Result<String, String> {
     let mut head = head.trim_end().to_owned();
     // An error may hold structures of its own: the fields that did not satisfy.
     for (name, shape) in plan.model.shapes.iter() {
-        let name = pascal(name);
+        let name = type_name(name);
         let used = body.contains(&format!("<{name}>")) || body.contains(&format!("String, {name}>"));
         if shape.r#type == "structure" && !shape.exception && used {
             head.push_str(&format!("\nuse crate::shapes::{name};"));
@@ -259,8 +263,8 @@ fn signatures(plan: &Plan) -> Result<Vec<Signature>, String> {
         all.push(Signature {
             name: name.to_owned(),
             method: snake(name),
-            input: pascal(&input.shape),
-            output: operation.output.as_ref().map(|output| pascal(&output.shape)),
+            input: type_name(&input.shape),
+            output: operation.output.as_ref().map(|output| type_name(&output.shape)),
             flow: plan.class(operation)?.0 == "Flow",
         });
     }
@@ -443,6 +447,7 @@ fn service(plan: &Plan) -> Result<String, String> {
             "json-1.0" => "Protocol::Json10",
             "json-1.1" => "Protocol::Json11",
             "rest-json" => "Protocol::RestJson",
+            "rest-xml" => "Protocol::RestXml",
             "query" => "Protocol::Query",
             other => return Err(format!("unknown protocol `{other}`")),
         });

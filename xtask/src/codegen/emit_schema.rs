@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    model::{Reference, Shape},
+    model::{Namespace, Reference, Shape},
     names,
     pattern::{self, Translated},
     plan::{Mark, Plan},
@@ -80,6 +80,7 @@ fn expression(plan: &Plan, name: &str, shape: &Shape) -> Result<String, String> 
         "list" => format!("Schema::list({name:?}, &{})", target(&shape.member)?),
         "map" => format!("Schema::map({name:?}, &{}, &{})", target(&shape.key)?, target(&shape.value)?),
         "structure" => structure(plan, name, shape)?,
+        "blob" if plan.is_handed_on(name) => format!("Schema::stream({name:?})"),
         "boolean" | "integer" | "long" | "float" | "double" | "string" | "blob" | "timestamp" => {
             format!("Schema::{}({name:?})", shape.r#type)
         }
@@ -171,6 +172,9 @@ fn structure(plan: &Plan, name: &str, shape: &Shape) -> Result<String, String> {
         if member.flattened {
             add(".flattened()".into());
         }
+        if member.xml_attribute {
+            add(".xml_attribute()".into());
+        }
         if let Some(format) = &member.timestamp_format {
             add(format!(".timestamp(TimestampFormat::{})", timestamp_format(name, format)?));
         }
@@ -191,6 +195,12 @@ fn structure(plan: &Plan, name: &str, shape: &Shape) -> Result<String, String> {
         let index = shape.members.iter().position(|(member, _)| member == payload);
         let index = index.ok_or_else(|| format!("`{name}` has no payload member `{payload}`"))?;
         text.push_str(&format!(".payload({index})"));
+    }
+    if let Some(root) = plan.patch.xml_roots.get(name) {
+        text.push_str(&format!(".xml_root({root:?})"));
+    }
+    if let Some(Namespace { prefix: Some(prefix), uri }) = &shape.xml_namespace {
+        text.push_str(&format!(".xml_prefix({prefix:?}, {uri:?})"));
     }
     Ok(text)
 }

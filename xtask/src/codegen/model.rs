@@ -99,6 +99,9 @@ pub(crate) struct Model {
     #[expect(dead_code, reason = "prose, dropped")]
     pub documentation: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "how a client finds AWS's endpoint")]
+    pub client_context_params: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "the format's version, always 2.0")]
     pub version: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
@@ -161,6 +164,12 @@ pub(crate) struct Operation {
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "from which members a client derives AWS's host name")]
     pub static_context_params: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "which checksums a client makes: the service looks at what came")]
+    pub http_checksum: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "how a client signs")]
+    pub unsigned_payload: Option<IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -169,6 +178,12 @@ pub(crate) struct InOut {
     pub shape: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_wrapper: Option<String>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "the outermost element of a request without a payload; any is read")]
+    pub location_name: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "a document's namespace is that of its service")]
+    pub xml_namespace: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "prose")]
     pub documentation: Option<IgnoredAny>,
@@ -204,12 +219,33 @@ pub(crate) struct Reference {
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "how a client finds an endpoint")]
     pub context_param: Option<IgnoredAny>,
+    /// The body goes through piece by piece.
+    #[serde(default, skip_serializing_if = "no")]
+    pub streaming: bool,
+    /// An attribute of the structure's element.
+    #[serde(default, skip_serializing_if = "no")]
+    pub xml_attribute: bool,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "a document's namespace is that of its service")]
+    pub xml_namespace: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "a host prefix that only AWS's own endpoints have")]
+    pub host_label: Option<IgnoredAny>,
     /// The member is the event's payload as it is.
     #[serde(default, skip_serializing_if = "no")]
     pub eventpayload: bool,
     /// The member is a header of the event's frame.
     #[serde(default, skip_serializing_if = "no")]
     pub eventheader: bool,
+}
+
+/// The namespace of an element, with the prefix that its attributes use.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Namespace {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    pub uri: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -259,6 +295,14 @@ pub(crate) struct Shape {
     pub error: Option<ErrorTrait>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp_format: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xml_namespace: Option<Namespace>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "the name of a list's items stands at the list")]
+    pub location_name: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "where the model has it from")]
+    pub synthetic: Option<IgnoredAny>,
     #[serde(default, skip_serializing_if = "no")]
     pub union: bool,
     #[serde(default, skip_serializing_if = "no")]
@@ -271,9 +315,6 @@ pub(crate) struct Shape {
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "whether a client tries again")]
     pub retryable: Option<IgnoredAny>,
-    #[serde(default, skip_serializing)]
-    #[expect(dead_code, reason = "an error that AWS added to the model")]
-    pub synthetic: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "whether a client's member is nullable")]
     pub r#box: Option<IgnoredAny>,

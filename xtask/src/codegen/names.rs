@@ -87,6 +87,30 @@ pub(crate) fn pascal(name: &str) -> String {
     chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
+/// Names that generated code uses itself.
+const RESERVED: [&str; 14] = [
+    "Error",
+    "Request",
+    "Response",
+    "Api",
+    "Option",
+    "Vec",
+    "String",
+    "Result",
+    "Box",
+    "Default",
+    "Bytes",
+    "Timestamp",
+    "EventStream",
+    "Streaming",
+];
+
+/// A structure's or enum's type: its name, with a suffix where generated code uses that name itself.
+pub(crate) fn type_name(name: &str) -> String {
+    let name = pascal(name);
+    if RESERVED.contains(&name.as_str()) { name + "Shape" } else { name }
+}
+
 /// A static: `FUNCTION_NAME`.
 pub(crate) fn upper(name: &str) -> String {
     snake(name).to_ascii_uppercase()

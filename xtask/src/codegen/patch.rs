@@ -22,7 +22,7 @@ pub(crate) struct Allowed {
 pub(crate) struct Patch {
     /// The trait's name.
     pub r#trait: String,
-    /// `json-1.0`, `json-1.1`, `rest-json`, `query`; preferred first.
+    /// `json-1.0`, `json-1.1`, `rest-json`, `rest-xml`, `query`; preferred first.
     pub protocols: Vec<String>,
     /// What stands before the colon of an IAM action.
     pub iam_prefix: String,
@@ -53,6 +53,9 @@ pub(crate) struct Patch {
     /// `Shape.Member` → name in form documents.
     #[serde(default)]
     pub form_names: BTreeMap<String, String>,
+    /// Output structure → the outermost element of its XML document; `""` when its one member stands there itself.
+    #[serde(default)]
+    pub xml_roots: BTreeMap<String, String>,
     /// Role → error.
     pub roles: BTreeMap<String, String>,
     /// Errors that the model lacks, and corrections of those it has.
@@ -102,6 +105,9 @@ pub(crate) struct ErrorPatch {
     pub sender: Option<bool>,
     /// The message member of an error that the model lacks: `message` or `Message`.
     pub message: Option<String>,
+    /// Its members beside the message: texts.
+    #[serde(default)]
+    pub members: Vec<String>,
     /// Whether it has a `Type` member.
     #[serde(default)]
     pub r#type: bool,

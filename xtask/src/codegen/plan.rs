@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 
 use super::{
     model::{Model, Operation, Ordered, Reference, Shape},
-    names,
     patch::{Allowed, Marks, Patch},
 };
 
@@ -131,6 +130,9 @@ impl Plan {
         for name in &self.patch.open_enums {
             find_mut(&mut self.model.shapes, name)?.values.clear();
         }
+        for name in self.patch.xml_roots.keys() {
+            find_mut(&mut self.model.shapes, name)?;
+        }
         for key in self.patch.form_names.keys() {
             let (shape, member) = key.split_once('.').ok_or_else(|| format!("`{key}` is not `Shape.Member`"))?;
             let found = find_mut(&mut self.model.shapes, shape)?.members.get(member).is_some();
@@ -149,6 +151,7 @@ impl Plan {
             if patch.r#type {
                 members.insert(0, ("Type".to_owned(), string()));
             }
+            members.extend(patch.members.iter().map(|member| (member.clone(), string())));
             let shape =
                 Shape { r#type: "structure".into(), exception: true, members: Ordered(members), ..Shape::default() };
             self.model.shapes.0.push((name.clone(), shape));
@@ -193,6 +196,13 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether a blob is handed on piece by piece: the body of rest-xml's objects.
+    pub(crate) fn is_handed_on(&self, name: &str) -> bool {
+        let mut members = self.model.shapes.iter().flat_map(|(_, shape)| shape.members.iter());
+        self.patch.protocols.iter().any(|protocol| protocol == "rest-xml")
+            && members.any(|(_, member)| member.shape == name && member.streaming)
+    }
+
     /// Whether an event stream is what code generation knows: the body of a rest-json answer, its events structures.
     fn is_plain_stream(&self, name: &str, shape: &Shape) -> bool {
         let is_event = |event: &Reference| self.shape(&event.shape).is_ok_and(|shape| shape.event && !shape.exception);
@@ -212,31 +222,12 @@ impl Plan {
         const UNKNOWN_STREAM: &str =
             "an event stream that is no rest-json answer's body, or has other events than structures";
         let inputs = self.input_structures();
-        const RESERVED: [&str; 13] = [
-            "Error",
-            "Request",
-            "Response",
-            "Api",
-            "Option",
-            "Vec",
-            "String",
-            "Result",
-            "Box",
-            "Default",
-            "Bytes",
-            "Timestamp",
-            "EventStream",
-        ];
         for (name, shape) in self.model.shapes.iter() {
             let unsupported = [
                 (shape.eventstream && !self.is_plain_stream(name, shape), UNKNOWN_STREAM),
                 (shape.event && inputs.contains(name), "an event that a client sends"),
                 (shape.members.0.len() > 128, "a structure of more than 128 members"),
                 (self.demands_itself(name, shape), "a structure that cannot be without itself"),
-                (
-                    matches!(shape.r#type.as_str(), "structure") && RESERVED.contains(&names::pascal(name).as_str()),
-                    "a structure with a reserved name",
-                ),
             ];
             if let Some((_, what)) = unsupported.iter().find(|(found, _)| *found) {
                 return Err(format!("`{name}` is {what}: code generation does not know these yet"));

@@ -71,6 +71,12 @@ impl Timestamp {
         self.civil().strftime(fraction).to_string()
     }
 
+    /// `2026-11-23T12:00:00.000Z`: S3's.
+    #[must_use]
+    pub fn to_iso8601_millis(self) -> String {
+        self.civil().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    }
+
     /// `2026-11-23T12:00:00.000+0000`: Lambda's `LastModified` and its relatives.
     #[must_use]
     pub fn to_iso8601_offset(self) -> String {

@@ -364,6 +364,7 @@ fn refuse_body(problem: BodyRefusal, route: &Route, limit: usize) -> Refusal {
             });
             let code = match route.protocol {
                 Protocol::Query => "RequestEntityTooLarge",
+                Protocol::RestXml => "EntityTooLarge",
                 Protocol::Json10 | Protocol::Json11 | Protocol::RestJson => "RequestEntityTooLargeException",
             };
             Refusal::new(413, code, format!("Request must be smaller than {limit} bytes for the {action} operation"))

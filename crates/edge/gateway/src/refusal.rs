@@ -42,7 +42,7 @@ impl Refusal {
             Form::Service(_, Protocol::Json10 | Protocol::Json11) => Family::Json,
             Form::Service(_, Protocol::RestJson) | Form::Plain => Family::RestJson,
             Form::Service(_, Protocol::Query) | Form::Query => Family::Query,
-            Form::S3 => Family::S3,
+            Form::Service(_, Protocol::RestXml) | Form::S3 => Family::S3,
         });
         let query_code = match form {
             Form::Service(service, Protocol::Json10 | Protocol::Json11) if service.query_compatible => {
@@ -73,7 +73,7 @@ impl Refusal {
                 ("text/xml", self.query_document(service.xml_namespace, request_id))
             }
             Form::Query => ("text/xml", self.query_document(None, request_id)),
-            Form::S3 => ("application/xml", self.s3_document(request_id)),
+            Form::Service(_, Protocol::RestXml) | Form::S3 => ("application/xml", self.s3_document(request_id)),
         };
         let mut response = Response::new(Body::from(Bytes::from(text)));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

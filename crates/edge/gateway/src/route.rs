@@ -69,7 +69,9 @@ pub(crate) fn by_head(
     if head.method == http::Method::POST && is_form(&head.headers) {
         return Judgement::ByForm;
     }
-    let rest = services.iter().filter(|service| service.protocols.contains(&Protocol::RestJson));
+    // Those of rest-xml come last: their paths are the clients' own names.
+    let with = |protocol| services.iter().filter(move |service| service.protocols.contains(&protocol));
+    let rest = with(Protocol::RestJson).chain(with(Protocol::RestXml));
     match rest.map(|service| by_path(service, head)).find(|route| route.operation.is_some()) {
         Some(route) => Judgement::Route(route),
         None => Judgement::Refused(
@@ -150,7 +152,7 @@ fn by_action(services: &[&'static ServiceSchema], action: &str, version: Option<
 fn within(service: &'static ServiceSchema, head: &Parts, action: Option<&str>) -> Route {
     let speaks = |protocol: Protocol| service.protocols.contains(&protocol);
     let route = |protocol, operation| Route { service, protocol, operation, rest: None };
-    if speaks(Protocol::RestJson) {
+    if speaks(Protocol::RestJson) || speaks(Protocol::RestXml) {
         return by_path(service, head);
     }
     if speaks(Protocol::Query) && (action.is_some() || is_form(&head.headers)) {

@@ -3,8 +3,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
-use wire_query::{Malformed, fill_text};
-use wire_schema::{Kind, Location, Member, Place, Seen, Shape, Step, Survey, TimestampFormat, Value};
+use wire_schema::{
+    Kind, Location, Malformed, Member, Place, Seen, Shape, Step, Survey, TimestampFormat, Value, fill_text,
+};
 
 /// Fills the members of `shape` that travel in labels, query string and headers.
 pub(crate) fn fill(
@@ -255,7 +256,7 @@ fn header_text(value: Value<'_>, format: Option<TimestampFormat>) -> Option<Stri
             let texts = items.filter_map(|item| Some(quoted(item, &header_text(item, format)?)));
             texts.collect::<Vec<_>>().join(", ")
         }
-        Value::Blob(_) | Value::Map(_) | Value::Structure(_) | Value::Events(_) => return None,
+        Value::Blob(_) | Value::Map(_) | Value::Structure(_) | Value::Events(_) | Value::Stream(_) => return None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! From a request to a model's request. Guarantee: what comes out satisfies the model's constraints and carries no
 //! refused member; every error is one of the service's own.
 
+use base_stream::Body;
 use bytes::Bytes;
 use http::{header, request::Parts};
 use wire_json::Members;
@@ -24,14 +25,20 @@ pub struct Call<M: Model> {
     pub request: M::Request,
 }
 
-/// Decodes and validates a request to `M`'s service. `body` is whole.
+/// Decodes and validates a request to `M`'s service. `body` is whole, unless [`Route::streams`].
 ///
 /// # Errors
 /// The service's own: unknown operation, one that Pileus lacks, a body that does not parse, a constraint that is not
 /// satisfied, a member that is not supported.
-pub fn read<M: Model>(route: &Route, parts: &Parts, body: Bytes) -> Result<Call<M>, M::Error> {
+pub fn read<M: Model>(route: &Route, parts: &Parts, body: impl Into<Body>) -> Result<Call<M>, M::Error> {
     let malformed = |message: String| M::Error::by_role(Role::Serialization, message);
-    if let Some(encoding) = text(&parts.headers, header::CONTENT_ENCODING.as_str())
+    let (body, stream) = match body.into() {
+        Body::Whole(body) => (body, None),
+        stream @ Body::Stream(_) => (Bytes::new(), Some(stream)),
+    };
+    // In rest-xml, the encoding of an object is one of its properties.
+    if route.protocol != Protocol::RestXml
+        && let Some(encoding) = text(&parts.headers, header::CONTENT_ENCODING.as_str())
         && !encoding.eq_ignore_ascii_case("identity")
     {
         return Err(malformed(format!("The content encoding {encoding} is not supported.")));
@@ -55,7 +62,7 @@ pub fn read<M: Model>(route: &Route, parts: &Parts, body: Bytes) -> Result<Call<
                 .map_err(|error| malformed(error.0))?;
             survey.absent(operation.input, seen);
         }
-        Protocol::RestJson => {
+        Protocol::RestJson | Protocol::RestXml => {
             let (target, labels) = found::<M>(&route.found)?;
             operation = target;
             request = empty::<M>(operation)?;
@@ -63,6 +70,7 @@ pub fn read<M: Model>(route: &Route, parts: &Parts, body: Bytes) -> Result<Call<
             let query = parts.uri.query().unwrap_or_default();
             binding::fill(input, labels, query, &parts.headers, &mut seen, &mut survey)
                 .map_err(|error| malformed(error.0))?;
+            let body = Payload { xml: route.protocol == Protocol::RestXml, whole: body, stream };
             rest_body(input, body, &mut seen, &mut survey).map_err(malformed)?;
             survey.absent(operation.input, seen);
         }
@@ -134,28 +142,49 @@ fn empty<M: Model>(operation: &'static Operation) -> Result<M::Request, M::Error
     M::request(operation).ok_or_else(none)
 }
 
+/// The body of a rest operation.
+struct Payload {
+    xml: bool,
+    whole: Bytes,
+    /// In place of the whole one.
+    stream: Option<Body>,
+}
+
 /// The document of a rest operation, or the payload that is the body itself.
-fn rest_body(input: &mut dyn Shape, body: Bytes, seen: &mut Seen, survey: &mut Survey) -> Result<(), String> {
+fn rest_body(input: &mut dyn Shape, body: Payload, seen: &mut Seen, survey: &mut Survey) -> Result<(), String> {
     let Kind::Structure { members, payload } = &input.schema().kind else { return Ok(()) };
-    if body.is_empty() {
-        return Ok(());
-    }
+    let Payload { xml, whole, stream } = body;
     let Some(index) = *payload else {
-        if members.iter().all(|member| member.location != Location::Body) {
+        if whole.is_empty() || members.iter().all(|member| member.location != Location::Body) {
             return Ok(()); // nothing travels in the document: what stands there is not looked at
         }
-        return wire_json::decode(&body, Members::Body, input, seen, survey).map_err(|error| error.0);
+        return if xml {
+            wire_xml::decode(&whole, input.schema().xml_root.as_slice(), input, seen, survey).map_err(|error| error.0)
+        } else {
+            wire_json::decode(&whole, Members::Body, input, seen, survey).map_err(|error| error.0)
+        };
     };
+    let handed_on = matches!(members[index].schema.kind, Kind::Stream);
+    if whole.is_empty() && !handed_on {
+        return Ok(());
+    }
     seen.insert(index);
     match input.place(index) {
-        Some(Place::Blob(place)) => *place = body,
+        Some(Place::Stream(place)) => *place = stream.unwrap_or(Body::Whole(whole)).into(),
+        Some(Place::Blob(place)) => *place = whole,
         Some(Place::String(place)) => {
-            *place = String::from_utf8(body.into()).map_err(|_| "The body is not UTF-8.".to_owned())?;
+            *place = String::from_utf8(whole.into()).map_err(|_| "The body is not UTF-8.".to_owned())?;
         }
         Some(Place::Structure(shape)) => {
             let mut seen = Seen::default();
             survey.enter(wire_schema::Step::Member(members[index].name));
-            wire_json::decode(&body, Members::All, shape, &mut seen, survey).map_err(|error| error.0)?;
+            if xml {
+                let (member, schema) = (&members[index], shape.schema());
+                let roots = [schema.xml_root.unwrap_or(schema.name), member.wire_name];
+                wire_xml::decode(&whole, &roots, shape, &mut seen, survey).map_err(|error| error.0)?;
+            } else {
+                wire_json::decode(&whole, Members::All, shape, &mut seen, survey).map_err(|error| error.0)?;
+            }
             survey.absent(shape.schema(), seen);
             survey.leave();
         }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method, header, request::Parts};
 use percent_encoding::percent_decode_str;
-use wire_schema::{Operation, Protocol, Segment, ServiceSchema, UnsupportedOperation};
+use wire_schema::{Kind, Location, Operation, Protocol, Segment, ServiceSchema, UnsupportedOperation};
 
 /// The header that names the operation of a json 1.0 or 1.1 request.
 const TARGET: &str = "x-amz-target";
@@ -42,6 +42,17 @@ impl Route {
         self.operation().map_or(self.service.body_bytes_max, |operation| operation.body_bytes_max)
     }
 
+    /// Whether the operation takes its body piece by piece: it need not be read before.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.operation().is_some_and(|operation| match &operation.input.kind {
+            Kind::Structure { members, payload: Some(index) } => {
+                members.get(*index).is_some_and(|member| matches!(member.schema.kind, Kind::Stream))
+            }
+            _ => false,
+        })
+    }
+
     /// The operation, where the head names one that is there.
     #[must_use]
     pub fn operation(&self) -> Option<&'static Operation> {
@@ -70,13 +81,12 @@ pub fn recognise(
     let label = host.split('.').next().unwrap_or_default();
     let by_host = services.iter().copied().find(|service| service.endpoint_prefix == label);
     by_host.or_else(|| {
-        let rest = services.iter().copied().filter(|service| service.protocols.contains(&Protocol::RestJson));
-        rest.into_iter().find(|service| {
-            matches!(
-                rest_operation(service, &parts.method, parts.uri.path(), parts.uri.query()),
-                Found::Operation(..) | Found::Unsupported(_)
-            )
-        })
+        // The paths of rest-xml are the clients' own names, so that they fit nearly everything: they come last.
+        let has = |service: &ServiceSchema, protocol| service.protocols.contains(&protocol);
+        let json = services.iter().copied().filter(|service| has(service, Protocol::RestJson));
+        let xml = services.iter().copied().filter(|service| has(service, Protocol::RestXml));
+        json.chain(xml)
+            .find(|service| matches!(rest_operation(service, parts), Found::Operation(..) | Found::Unsupported(_)))
     })
 }
 
@@ -85,9 +95,8 @@ pub fn recognise(
 pub fn route(service: &'static ServiceSchema, parts: &Parts) -> Route {
     let speaks = |protocol| service.protocols.contains(&protocol);
     let preferred = service.protocols.first().copied().unwrap_or(Protocol::Json11);
-    if preferred == Protocol::RestJson {
-        let found = rest_operation(service, &parts.method, parts.uri.path(), parts.uri.query());
-        return Route { service, protocol: Protocol::RestJson, found };
+    if matches!(preferred, Protocol::RestJson | Protocol::RestXml) {
+        return Route { service, protocol: preferred, found: rest_operation(service, parts) };
     }
     let content_type = text(&parts.headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
     let content_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -128,10 +137,14 @@ pub(crate) fn named_operation(service: &'static ServiceSchema, name: &str) -> Fo
     }
 }
 
-fn rest_operation(service: &'static ServiceSchema, method: &Method, path: &str, query: Option<&str>) -> Found {
-    // A trailing slash means nothing: AWS's own models have paths with and without.
+fn rest_operation(service: &'static ServiceSchema, head: &Parts) -> Found {
+    let (method, path, query) = (&head.method, head.uri.path(), head.uri.query());
+    let xml = service.protocols.contains(&Protocol::RestXml);
     let path = path.strip_prefix('/').unwrap_or(path);
-    let path = path.strip_suffix('/').unwrap_or(path);
+    // A trailing slash means nothing: AWS's own models have paths with and without. In the names of rest-xml it does, but
+    // behind the first.
+    let trailing = path.strip_suffix('/').filter(|rest| !xml || !rest.contains('/'));
+    let path = trailing.unwrap_or(path);
     let parts: Vec<&str> = path.split('/').collect();
     // How many literals and constants of an operation the request has; `None` when it is not this one.
     let score = |wanted: &str, pattern: &[Segment], constants: &[(&str, &str)]| {
@@ -144,9 +157,12 @@ fn rest_operation(service: &'static ServiceSchema, method: &Method, path: &str, 
         let all = constants.iter().all(|(name, value)| has_parameter(query, name, value));
         all.then_some(literals + constants.len())
     };
-    let operations = service.operations.iter();
-    let best = operations.filter_map(|op| Some((score(op.http.method, op.http.path, op.http.query)?, op)));
-    let best = best.max_by_key(|(score, _)| *score);
+    let operations = service.operations.iter().filter_map(|op| {
+        let score = score(op.http.method, op.http.path, op.http.query)?;
+        // Of rest-xml's operations some differ only in what they require.
+        Some((if xml { score + required(op, head)? } else { score }, op))
+    });
+    let best = operations.max_by_key(|(score, _)| *score);
     let unsupported = service.unsupported.iter();
     let unsupported = unsupported.filter_map(|op| Some((score(op.method, op.path, op.query)?, op)));
     let unsupported = unsupported.max_by_key(|(score, _)| *score);
@@ -161,6 +177,21 @@ fn rest_operation(service: &'static ServiceSchema, method: &Method, path: &str, 
     }
 }
 
+/// How many required members travel in query string and headers, if all of them are there.
+fn required(operation: &Operation, head: &Parts) -> Option<usize> {
+    let mut count = 0;
+    for member in operation.input.members().iter().filter(|member| member.required) {
+        let there = match member.location {
+            Location::Query => parameters(head.uri.query()).any(|(name, _)| name == member.wire_name),
+            Location::Header => head.headers.contains_key(member.wire_name),
+            _ => continue,
+        };
+        there.then_some(())?;
+        count += 1;
+    }
+    Some(count)
+}
+
 /// Whether the path fits, and how many of its segments are literal.
 fn matched(pattern: &[Segment], parts: &[&str]) -> Option<usize> {
     let mut literals = 0;
@@ -169,10 +200,12 @@ fn matched(pattern: &[Segment], parts: &[&str]) -> Option<usize> {
         match segment {
             Segment::Literal(text) if text == part => literals += 1,
             Segment::Literal(_) => return None,
-            // AWS does not find an operation for an empty label either.
-            Segment::Label(_) | Segment::Greedy(_) if part.is_empty() => return None,
-            Segment::Label(_) => {}
+            // What is greedy may begin with a slash, if anything follows.
+            Segment::Greedy(_) if part.is_empty() && parts.len() == index + 1 => return None,
             Segment::Greedy(_) => return Some(literals),
+            // AWS does not find an operation for an empty label either.
+            Segment::Label(_) if part.is_empty() => return None,
+            Segment::Label(_) => {}
         }
     }
     (pattern.len() == parts.len() || (pattern.is_empty() && parts == [""])).then_some(literals)
@@ -193,7 +226,11 @@ fn labels(pattern: &'static [Segment], parts: &[&str]) -> Option<Vec<(&'static s
 }
 
 fn has_parameter(query: Option<&str>, name: &str, value: &str) -> bool {
-    query.unwrap_or_default().split('&').any(|pair| pair.split_once('=').unwrap_or((pair, "")) == (name, value))
+    parameters(query).any(|pair| pair == (name, value))
+}
+
+fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// A header's text.

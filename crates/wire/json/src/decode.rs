@@ -68,7 +68,9 @@ impl State<'_> {
             Kind::String | Kind::Enum(_) => "a String",
             Kind::Blob => "a ByteBuffer",
             Kind::Timestamp => "a Date",
-            Kind::List { .. } | Kind::Map { .. } | Kind::Structure { .. } => return self.fail("Unexpected field type"),
+            Kind::List { .. } | Kind::Map { .. } | Kind::Structure { .. } | Kind::Stream => {
+                return self.fail("Unexpected field type");
+            }
         };
         self.fail(format!("{token} can not be converted to {wanted}"))
     }

@@ -117,7 +117,7 @@ fn write(out: &mut Vec<u8>, schema: &'static Schema, value: Value<'_>, format: O
         }
         Value::Structure(shape) => structure(out, shape, Members::All, None),
         // Events are a body of their own: code generation lets them stand nowhere else.
-        Value::Events(_) => out.extend_from_slice(b"null"),
+        Value::Events(_) | Value::Stream(_) => out.extend_from_slice(b"null"),
     }
 }
 

@@ -1,8 +1,8 @@
 //! From a form to a shape. Guarantee: only what the schema names is looked at; absent members stay absent.
 
-use wire_schema::{Kind, Member, Place, Schema, Seen, Shape, Step, Survey};
+use wire_schema::{Kind, Malformed, Member, Place, Schema, Seen, Shape, Step, Survey, fill_text};
 
-use crate::{Form, Malformed, fill_text};
+use crate::Form;
 
 /// Fills `shape` from `form` and notes in `survey` which required members are missing.
 ///

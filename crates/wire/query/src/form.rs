@@ -4,15 +4,12 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use percent_encoding::percent_decode;
+use wire_schema::Malformed;
 
 /// How many parameters are read: the largest batches of AWS's query services stay far below.
 const PARAMETERS_MAX: usize = 10_000;
 /// How many dots a name may have.
 const DEPTH_MAX: usize = 32;
-
-/// The form or one of its values cannot be read. The text is what a client may read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malformed(pub String);
 
 /// A parameter and those below it.
 #[derive(Debug, Default)]

@@ -9,9 +9,8 @@
 mod decode;
 mod encode;
 mod form;
-mod scalar;
 
 pub use decode::decode;
 pub use encode::{Answer, encode, encode_error};
-pub use form::{Form, Malformed};
-pub use scalar::fill_text;
+pub use form::Form;
+pub use wire_schema::Malformed;

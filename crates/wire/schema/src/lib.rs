@@ -7,7 +7,8 @@
 //!
 //! Files: `schema` (tables) · `value` (reading and filling) · `survey` (what a decoder noticed that a struct cannot
 //! hold: absent required members, unknown enum values) · `validate` (constraints and AWS's messages) · `marks` (members
-//! that are refused) · `service` (operations, the `Model` and `Serve` traits) · `events` (answers that go on) · `error` (the
+//! that are refused) · `service` (operations, the `Model` and `Serve` traits) · `events` (answers that go on) · `stream` (bodies
+//! that are handed on) · `text` (texts to values) · `error` (the
 //! wire errors) · `macros`.
 //!
 //! Absent here: any protocol, any service, input and output.
@@ -19,7 +20,9 @@ mod marks;
 mod pattern;
 mod schema;
 mod service;
+mod stream;
 mod survey;
+mod text;
 mod validate;
 mod value;
 
@@ -31,6 +34,8 @@ pub use schema::{Kind, Location, Mark, Member, Schema, TimestampFormat, Tolerate
 pub use service::{
     Class, HttpBinding, Model, Operation, Protocol, Segment, Serve, ServiceSchema, UnsupportedOperation,
 };
+pub use stream::Streaming;
 pub use survey::{Seen, Step, Survey};
+pub use text::{Malformed, fill_text};
 pub use validate::{Offender, Violation, summary, validate};
 pub use value::{Cell, Enumeration, List, Map, Place, Shape, Value};

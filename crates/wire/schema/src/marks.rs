@@ -52,6 +52,11 @@ fn is_empty(value: Value<'_>) -> bool {
             Kind::Structure { members, .. } => (0..members.len()).filter_map(|index| shape.value(index)).all(is_empty),
             _ => false,
         },
-        Value::Integer(_) | Value::Float(_) | Value::Double(_) | Value::Timestamp(_) | Value::Events(_) => false,
+        Value::Integer(_)
+        | Value::Float(_)
+        | Value::Double(_)
+        | Value::Timestamp(_)
+        | Value::Events(_)
+        | Value::Stream(_) => false,
     }
 }

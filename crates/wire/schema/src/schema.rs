@@ -20,6 +20,11 @@ pub struct Schema {
     pub sensitive: bool,
     /// The text of an instant, where it is not the protocol's own.
     pub timestamp: Option<TimestampFormat>,
+    /// The outermost element's name in XML documents that are this structure; empty when its one member stands there
+    /// itself.
+    pub xml_root: Option<&'static str>,
+    /// The prefix and namespace that the attributes of this structure need in XML documents.
+    pub xml_prefix: Option<(&'static str, &'static str)>,
 }
 
 /// What a shape holds.
@@ -39,6 +44,8 @@ pub enum Kind {
     String,
     /// Bytes; base64 inside a JSON, form or XML document.
     Blob,
+    /// A body that is handed on piece by piece.
+    Stream,
     /// An instant.
     Timestamp,
     /// A text out of a closed set.
@@ -95,6 +102,8 @@ pub struct Member {
     pub flattened: bool,
     /// The text of an instant, where it is not the protocol's own.
     pub timestamp: Option<TimestampFormat>,
+    /// An attribute of the structure's element in XML documents.
+    pub xml_attribute: bool,
     /// What Pileus does with it when a client sends it.
     pub mark: Mark,
     /// Filled with a fresh token when the client leaves it out.
@@ -157,7 +166,17 @@ pub enum Tolerated {
 
 impl Schema {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, min: None, max: None, pattern: None, sensitive: false, timestamp: None }
+        Self {
+            name,
+            kind,
+            min: None,
+            max: None,
+            pattern: None,
+            sensitive: false,
+            timestamp: None,
+            xml_root: None,
+            xml_prefix: None,
+        }
     }
 
     /// `boolean`.
@@ -200,6 +219,12 @@ impl Schema {
     #[must_use]
     pub const fn blob(name: &'static str) -> Self {
         Self::new(name, Kind::Blob)
+    }
+
+    /// A `blob` that is handed on piece by piece.
+    #[must_use]
+    pub const fn stream(name: &'static str) -> Self {
+        Self::new(name, Kind::Stream)
     }
 
     /// `timestamp`.
@@ -314,6 +339,20 @@ impl Schema {
         self
     }
 
+    /// The same structure, with its element's name as a document of its own.
+    #[must_use]
+    pub const fn xml_root(mut self, name: &'static str) -> Self {
+        self.xml_root = Some(name);
+        self
+    }
+
+    /// The same structure, with what its attributes need.
+    #[must_use]
+    pub const fn xml_prefix(mut self, prefix: &'static str, namespace: &'static str) -> Self {
+        self.xml_prefix = Some((prefix, namespace));
+        self
+    }
+
     /// The members of a structure; empty for everything else.
     #[must_use]
     pub const fn members(&self) -> &'static [Member] {
@@ -337,6 +376,7 @@ impl Member {
             required: false,
             flattened: false,
             timestamp: None,
+            xml_attribute: false,
             mark: Mark::Enforced,
             idempotency_token: false,
         }
@@ -375,6 +415,13 @@ impl Member {
     #[must_use]
     pub const fn flattened(mut self) -> Self {
         self.flattened = true;
+        self
+    }
+
+    /// An attribute in XML documents.
+    #[must_use]
+    pub const fn xml_attribute(mut self) -> Self {
+        self.xml_attribute = true;
         self
     }
 

@@ -44,6 +44,8 @@ pub enum Protocol {
     Json11,
     /// Operation in method and path, JSON documents.
     RestJson,
+    /// Operation in method and path, XML documents.
+    RestXml,
     /// Operation in the form parameter `Action`, XML answers.
     Query,
 }

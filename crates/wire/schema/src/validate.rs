@@ -298,7 +298,7 @@ fn measure(value: Value<'_>) -> Option<f64> {
         Value::Integer(value) => Some(value as f64),
         Value::Float(value) => Some(f64::from(value)),
         Value::Double(value) => Some(value),
-        Value::Boolean(_) | Value::Timestamp(_) | Value::Structure(_) | Value::Events(_) => None,
+        Value::Boolean(_) | Value::Timestamp(_) | Value::Structure(_) | Value::Events(_) | Value::Stream(_) => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use base_types::Timestamp;
 use bytes::Bytes;
 
-use crate::{Events, Schema};
+use crate::{Events, Schema, Streaming};
 
 /// A structure of a model.
 pub trait Shape: Send + Sync {
@@ -51,6 +51,8 @@ pub enum Value<'a> {
     Structure(&'a dyn Shape),
     /// Events.
     Events(&'a dyn Events),
+    /// A body that is handed on.
+    Stream(&'a Streaming),
 }
 
 /// Where a member's value is put.
@@ -81,6 +83,8 @@ pub enum Place<'a> {
     Structure(&'a mut dyn Shape),
     /// Events: they come in a body of their own, so no document fills them.
     Events(&'a mut dyn Events),
+    /// A body that is handed on: it is the message's own, so no document fills it.
+    Stream(&'a mut Streaming),
 }
 
 /// A closed enum.

@@ -49,6 +49,7 @@ fn service(description: &Json) -> Result<ServiceSchema, String> {
         (Some("json"), Some("1.0")) => Protocol::Json10,
         (Some("json"), _) => Protocol::Json11,
         (Some("rest-json"), _) => Protocol::RestJson,
+        (Some("rest-xml"), _) => Protocol::RestXml,
         (Some("query"), _) => Protocol::Query,
         other => return Err(format!("no codec for {other:?}")),
     };
@@ -172,10 +173,8 @@ fn structure(
     let shape = &shapes[name];
     let (mut members, mut payload) = (Vec::new(), None);
     for (index, (member_name, reference)) in shape["members"].as_object().into_iter().flatten().enumerate() {
-        for unsupported in ["eventpayload", "xmlAttribute"] {
-            if reference[unsupported].as_bool() == Some(true) {
-                return Err(format!("no codec for {unsupported}"));
-            }
+        if reference["eventpayload"].as_bool() == Some(true) {
+            return Err("no codec for an event's payload".to_owned());
         }
         let target = &shapes[reference["shape"].as_str().unwrap_or_default()];
         if target["document"].as_bool() == Some(true) || target["eventstream"].as_bool() == Some(true) {
@@ -200,6 +199,9 @@ fn structure(
             Some("statusCode") => member.at(Location::StatusCode),
             _ => member,
         };
+        if reference["xmlAttribute"].as_bool() == Some(true) {
+            member = member.xml_attribute();
+        }
         if let Some(format) = format(reference) {
             member = member.timestamp(format);
         }
@@ -208,7 +210,14 @@ fn structure(
         }
         members.push(member);
     }
-    let schema = Schema::structure(name, leak(members));
+    let mut schema = Schema::structure(name, leak(members));
+    if let Some(root) = text(shape, "locationName") {
+        schema = schema.xml_root(root);
+    }
+    let namespace = &shape["xmlNamespace"];
+    if let (Some(prefix), Some(uri)) = (text(namespace, "prefix"), text(namespace, "uri")) {
+        schema = schema.xml_prefix(prefix, uri);
+    }
     Ok(match payload {
         Some(index) => schema.payload(index),
         None => schema,
@@ -252,7 +261,8 @@ impl Node {
             Kind::Float => Held::Float(0.0),
             Kind::Double => Held::Double(0.0),
             Kind::String | Kind::Enum(_) => Held::String(String::new()),
-            Kind::Blob => Held::Blob(Bytes::new()),
+            // The probe reads bodies whole.
+            Kind::Blob | Kind::Stream => Held::Blob(Bytes::new()),
             Kind::Timestamp => Held::Timestamp(Timestamp::EPOCH),
             Kind::List { .. } => Held::List(Vec::new()),
             Kind::Map { .. } => Held::Map(BTreeMap::new()),

@@ -1,11 +1,13 @@
-//! Texts to values: form parameters, and labels, headers and query strings of rest protocols. Guarantee: a text that
+//! Texts to values: form parameters, elements of XML, labels, headers and query strings of rest protocols. Guarantee: a text that
 //! does not fit is an error in AWS's words.
 
+use crate::{Place, Survey, TimestampFormat};
 use base_types::Timestamp;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use wire_schema::{Place, Survey, TimestampFormat};
 
-use crate::Malformed;
+/// A text does not fit where it is to go. The text is what a client may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed(pub String);
 
 /// Puts `text` where a scalar goes. Instants are ISO 8601 unless `format` says otherwise.
 ///
@@ -52,7 +54,7 @@ pub fn fill_text(
             };
             put(place, instant, "a Date")
         }
-        Place::List(_) | Place::Map(_) | Place::Structure(_) | Place::Events(_) => {
+        Place::List(_) | Place::Map(_) | Place::Structure(_) | Place::Events(_) | Place::Stream(_) => {
             Err(Malformed("Unexpected field type".to_owned()))
         }
     }
