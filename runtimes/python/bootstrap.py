@@ -41,8 +41,8 @@ def send(kind, body):
         rest = rest[os.write(CHANNEL, rest):]
 
 
-def send_error(kind, document):
-    error_type = document["errorType"].encode("utf-8", "replace")
+def send_error(kind, document, error_type=None):
+    error_type = (error_type or document["errorType"]).encode("utf-8", "replace")
     send(kind, len(error_type).to_bytes(4, "little") + error_type + to_json(document).encode("utf-8", "replace"))
 
 
@@ -92,6 +92,14 @@ def load(name):
     return module
 
 
+def load_once(name):
+    if name not in LOADED:
+        LOADED[name] = load(name)
+    return LOADED[name]
+
+
+# Whatever a fork let go of it would write to, and what it writes to it no longer shares.
+LOADED = {}
 VERSION = "python%d.%d" % sys.version_info[:2]
 
 
@@ -137,10 +145,16 @@ class LoggingHook:
 
         def exec_module(module):
             run(module)
-            load("runtime_logging").attach(module, log_record, Current)
+            attach_logging(module).adjust(module)
 
         spec.loader.exec_module = exec_module
         return spec
+
+
+def attach_logging(logging):
+    """Gives `logging` its handler; how it writes is the function's to say."""
+    load_once("runtime_logging").attach(logging, log_record, Current)
+    return load_once("runtime_logging")
 
 
 class Unbuffered:
@@ -285,22 +299,31 @@ def answer(handler, make_context, about, payload):
         raise Fault("Runtime.MarshalError", "Unable to marshal response: %s" % error) from None
 
 
-def main():
-    global json
-    set_search_path()
+def settle():
+    """What is the same for every function: done once by a template, so that forks find it done."""
+    global json, make_context
     add_site_builtins()
     if "logging" in sys.modules:
-        load("runtime_logging").attach(sys.modules["logging"], log_record, Current)
+        attach_logging(sys.modules["logging"])
     else:
         sys.meta_path.insert(0, LoggingHook())
     sys.argv = ["/var/runtime/bootstrap"]
     sys.stdout, sys.stderr = Unbuffered(sys.stdout), Unbuffered(sys.stderr)
-    os.set_inheritable(CHANNEL, False)
     # The function's own `json` must not become the runtime's.
     path, sys.path = sys.path, STANDARD_PATH
     import json
 
+    make_context = load("runtime_context").Context
     sys.path = path
+
+
+def main():
+    set_search_path()
+    if make_context is None:
+        settle()
+    if "runtime_logging" in LOADED:
+        LOADED["runtime_logging"].adjust(sys.modules["logging"])
+    os.set_inheritable(CHANNEL, False)
     try:
         handler = find_handler(os.environ["_HANDLER"])
     except Exception as error:
@@ -308,7 +331,8 @@ def main():
         log_error(result)
         send_error(INIT_ERROR, result)
         sys.exit(1)
-    make_context = load("runtime_context").Context
+    if IS_COPIED:
+        be_copied()
     send(READY, b"")
     while True:
         about, payload = next_event()
@@ -329,6 +353,23 @@ def main():
         about = payload = response = None
 
 
+def be_copied():
+    """Stands still after the initialisation. Returns in the environments that are made from it."""
+    snapshot = load("runtime_snapshot")
+    for step, error_type in (
+        (snapshot.run_before_snapshot, "Runtime.BeforeSnapshotError"),
+        (lambda: snapshot.take(globals()), "Runtime.RestoreError"),
+        (snapshot.run_after_restore, "Runtime.AfterRestoreError"),
+    ):
+        try:
+            step()
+        except Exception as error:
+            result = document_of(error)
+            log_error(result)
+            send_error(INIT_ERROR, result, error_type)
+            sys.exit(1)
+
+
 def prepare():
     """Boots as a template. Returns in a fork, when it has been given its function."""
     global json
@@ -336,10 +377,16 @@ def prepare():
     import json
 
     code_of("runtime_logging")
-    warming = load("runtime_warming")
-    load("runtime_template").serve(json.loads, lambda: warming.warm(globals()))
-    sys.orig_argv[-1:] = []
+    load_once("runtime_template").serve(json.loads, rehearse)
     be_assigned()
+
+
+def rehearse():
+    """What a template does before its first fork."""
+    sys.orig_argv[-1:] = []
+    load_once("runtime_fork")
+    settle()
+    load_once("runtime_warming").warm(globals())
 
 
 def be_assigned():
@@ -348,11 +395,15 @@ def be_assigned():
     frame = receive(length)
     if frame[0] != ASSIGN:
         os._exit(1)
-    load("runtime_fork").become(json.loads(frame[5:]))
+    load_once("runtime_fork").become(json.loads(frame[5:]))
 
 
+make_context = None
 STANDARD_PATH = list(sys.path)
 LIBRARIES = libraries()
+IS_COPIED = sys.argv[1:] == ["snapshot"]
+if IS_COPIED:
+    sys.orig_argv[-1:] = []
 if sys.argv[1:] == ["template"]:
     prepare()
 main()

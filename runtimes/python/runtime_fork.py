@@ -31,6 +31,9 @@ def scrub():
         modules["ssl"].RAND_add(os.urandom(48), 48.0)
     if "random" in modules:
         modules["random"].seed()
+    if "threading" in modules:
+        # The number that the kernel gives the thread.
+        modules["threading"].main_thread()._set_native_id()
     forget = {
         "tempfile": ("_name_sequence", "tempdir"),
         "uuid": ("_node", "_last_timestamp"),

@@ -2,14 +2,13 @@
 
 import os
 
+as_json = None
+
 
 def attach(logging, write, current):
     """Puts the handler on the root logger. Called in the moment `logging` has been imported."""
     import time
 
-    as_json = (os.environ.get("AWS_LAMBDA_LOG_FORMAT") or "").upper() == "JSON"
-    level = (os.environ.get("AWS_LAMBDA_LOG_LEVEL") or "").upper()
-    level = "DEBUG" if level == "TRACE" else level
     logging.Formatter.converter = time.gmtime
 
     class RequestId(logging.Filter):
@@ -57,12 +56,19 @@ def attach(logging, write, current):
         return traceback.format_tb(frames)
 
     handler = Handler()
-    if as_json:
-        handler.setFormatter(Json())
-    else:
-        pattern = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
-        handler.setFormatter(logging.Formatter(pattern, "%Y-%m-%dT%H:%M:%S"))
-    if isinstance(logging.getLevelName(level), int):
-        logging.getLogger().setLevel(level)
+    pattern = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
+    handler.setFormatter(logging.Formatter(pattern, "%Y-%m-%dT%H:%M:%S"))
     handler.addFilter(RequestId())
     logging.getLogger().addHandler(handler)
+    global as_json
+    as_json = lambda: handler.setFormatter(Json())
+
+
+def adjust(logging):
+    """Writes as the function's variables say."""
+    if (os.environ.get("AWS_LAMBDA_LOG_FORMAT") or "").upper() == "JSON":
+        as_json()
+    level = (os.environ.get("AWS_LAMBDA_LOG_LEVEL") or "").upper()
+    level = "DEBUG" if level == "TRACE" else level
+    if level and isinstance(logging.getLevelName(level), int):
+        logging.getLogger().setLevel(level)

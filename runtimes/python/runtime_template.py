@@ -24,6 +24,11 @@ SECUREBITS = 0b11101111
 SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 4
 CAPABILITY_VERSION_3 = 0x20080522
 KEYCTL_JOIN_SESSION_KEYRING = 1
+O_CLOEXEC = 0o2000000
+# setrlimit: the number, and the most; the last one is asked for with every fork.
+RLIMIT_NPROC = 6
+LIMITS = (4, 0), (7, 1024), (8, 64 * 1024), (12, 0), (11, 1024), (13, 0), (14, 0)
+REHEARSALS = 20
 # What AWS's Python runtimes bring, and what takes its users longest to import.
 SDK = ("boto3", "botocore.session", "botocore.client", "botocore.httpsession", "botocore.endpoint", "botocore.loaders")
 
@@ -42,10 +47,8 @@ class Kernel:
 
     def __init__(self, constants):
         import ctypes
-        import resource
 
         self.ctypes = ctypes
-        self.resource = resource
         self.numbers = constants["calls"]
         libc = ctypes.CDLL(None, use_errno=True)
         self.libc = libc
@@ -58,6 +61,8 @@ class Kernel:
         self.filter = Filter(len(rules) // 8, rules)
         self.capability_head = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
         self.no_capabilities = (ctypes.c_uint32 * 6)()
+        self.limit = (ctypes.c_uint64 * 2)()
+        self.path = ctypes.c_char_p(b"/")
 
         # Holding the interpreter's lock, as its own fork does.
         self.python = ctypes.PyDLL(None, use_errno=True)
@@ -102,6 +107,13 @@ class Kernel:
             raise Walls("fork", self.ctypes.get_errno())
         return pid
 
+    def set_limit(self, number, most):
+        """A limit can be lowered by anyone; what is already lower stays."""
+        limit, byref = self.limit, self.ctypes.byref
+        self.call("resource limits", "prlimit64", 0, number, 0, byref(limit))
+        limit[0] = limit[1] = min(most, limit[1])
+        self.call("resource limits", "prlimit64", 0, number, byref(limit), 0)
+
     def drop_capabilities(self):
         self.call("capabilities", "prctl", SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         for capability in range(64):
@@ -143,51 +155,57 @@ def failed(stage, errno):
 
 def wall_in(kernel, request, shell, doors, rules, placed):
     """Joins the sandbox and puts up every wall but the filter of system calls."""
-    resource = kernel.resource
+    call = kernel.call
     for door in doors:
         os.write(door, b"0")
-    kernel.call("session keyring", "keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0)
+    call("session keyring", "keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0)
     kernel.join("namespaces", shell, "user", "mount", "net", "ipc", "uts", "cgroup")
-    os.umask(0o022)
-    os.setsid()
-    os.setgroups([])
+    call("umask", "umask", 0o022)
+    call("session", "setsid")
+    call("groups", "setgroups", 0, 0)
     uid, gid = request["uid"], request["gid"]
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
-    for limit, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 1024),
-        (resource.RLIMIT_MEMLOCK, 64 * 1024),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_SIGPENDING, 1024),
-        (resource.RLIMIT_NICE, 0),
-        (resource.RLIMIT_RTPRIO, 0),
-        (resource.RLIMIT_NPROC, request["processes"]),
-    ):
-        now = resource.getrlimit(limit)[1]
-        most = most if now == resource.RLIM_INFINITY else min(most, now)
-        resource.setrlimit(limit, (most, most))
-    os.chdir("/")
+    call("gid", "setresgid", gid, gid, gid)
+    call("uid", "setresuid", uid, uid, uid)
+    for number, most in LIMITS:
+        kernel.set_limit(number, most)
+    kernel.set_limit(RLIMIT_NPROC, request["processes"])
+    call("working directory", "chdir", kernel.path)
     kernel.drop_capabilities()
     if rules is not None:
-        kernel.call("landlock", "landlock_restrict_self", rules, 0)
+        call("landlock", "landlock_restrict_self", rules, 0)
     for number, descriptor in enumerate(placed):
-        os.dup2(descriptor, number, inheritable=number < 3)
+        call("descriptors", "dup3", descriptor, number, 0 if number < 3 else O_CLOEXEC)
+
+
+def shut(kernel, request, shell, report, doors, rules, placed):
+    """The way behind the walls; answers the descriptor to report on. Nothing but `placed` and it is open then."""
+    wall_in(kernel, request, shell, doors, rules, placed)
+    # Above everything that is placed, so that all others can be closed at once.
+    kept = len(placed)
+    if report != kept:
+        kernel.call("descriptors", "dup3", report, kept, O_CLOEXEC)
+    kernel.call("descriptors", "close_range", kept + 1, 0xFFFFFFFF, 0)
+    # What belongs to the function is its own to look at, as in a process that it had started itself.
+    kernel.call("dumpable", "prctl", SET_DUMPABLE, 1, 0, 0, 0)
+    kernel.install_filter()
+    return kept
+
+
+def rehearse_walls(kernel, null):
+    """Goes the way of every fork with system calls that do nothing: forks find it gone, and write less of what they share."""
+    numbers = kernel.numbers
+    kernel.numbers = dict.fromkeys(numbers, numbers["getpid"])
+    try:
+        for _ in range(REHEARSALS):
+            shut(kernel, {"uid": 0, "gid": 0, "processes": 1}, 0, 0, [null] * 3, 0, [0] * 4)
+    finally:
+        kernel.numbers = numbers
 
 
 def become(kernel, request, shell, report, doors, rules, placed):
     """The fork's way behind its walls; returns when it may go on."""
     try:
-        wall_in(kernel, request, shell, doors, rules, placed)
-        # Above everything that is placed, so that all others can be closed at once.
-        kept = len(placed)
-        if report != kept:
-            os.dup2(report, kept, inheritable=False)
-        kernel.call("descriptors", "close_range", kept + 1, 0xFFFFFFFF, 0)
-        # What belongs to the function is its own to look at, as in a process that it had started itself.
-        kernel.call("dumpable", "prctl", SET_DUMPABLE, 1, 0, 0, 0)
-        report = kept
-        kernel.install_filter()
+        report = shut(kernel, request, shell, report, doors, rules, placed)
         os.write(report, WALLED)
         word = os.read(report, 16)
     except Walls as failure:
@@ -247,30 +265,94 @@ def preload():
             break
 
 
-def serve(loads, warm):
+class Hooks:
+    """What some preloaded modules want done around forks. A fork of a template needs none of it: the template has one
+    thread, which holds no lock, and what is random is seeded anew when the function is known. Forks of the function's own
+    have all of it.
+    """
+
+    MODULES = ("threading", "logging", "random", "concurrent.futures.thread")
+
+    def __init__(self):
+        self.before, self.parent, self.child = [], [], []
+        self.idle = True
+        self.register = os.register_at_fork
+        self.register(before=self.run_before, after_in_parent=self.run_parent, after_in_child=self.run_child)
+        os.register_at_fork = self.gather
+
+    def gather(self, **hooks):
+        if sys._getframe(1).f_globals.get("__name__") not in self.MODULES:
+            self.register(**hooks)
+            return
+        known = ("before", self.before), ("after_in_parent", self.parent), ("after_in_child", self.child)
+        for name, kept in known:
+            if name in hooks:
+                kept.append(hooks[name])
+
+    def settle(self):
+        os.register_at_fork = self.register
+
+    def run_before(self):
+        if not self.idle:
+            for hook in reversed(self.before):
+                hook()
+
+    def run_parent(self):
+        if not self.idle:
+            for hook in self.parent:
+                hook()
+
+    def run_child(self):
+        if not self.idle:
+            for hook in self.child:
+                hook()
+
+
+def fill_pools():
+    """Takes what is free between the template's objects, so that the objects of a fork lie together, in pages of their
+    own, and not in pages that it would share otherwise.
+    """
+    for size in range(48, 513, 16):
+        run, last = 0, 0
+        for _ in range(FILL_MAX):
+            item = bytes(size - BYTES_HEAD)
+            FILLED.append(item)
+            run = run + 1 if id(item) == last + size else 0
+            last = id(item)
+            if (run + 1) * size > POOL - 2 * size:
+                break
+
+
+def serve(loads, rehearse):
     """Serves the launcher until it is gone. Returns in forks."""
-    global NULL
+    global NULL, KERNEL, HOOKS
     mine = set(sys.modules)
     import _socket
 
     socket = _socket.socket(fileno=SOCKET)
     constants = loads(socket.recv(PACKET))
-    kernel = Kernel(constants)
+    KERNEL = kernel = Kernel(constants)
     for name in set(sys.modules) - mine:
         # The template's own tools: a function that wants them imports them itself.
         tools[name] = sys.modules.pop(name)
+    HOOKS = Hooks()
     try:
+        NULL = os.open("/dev/null", os.O_RDWR)
         preload()
-        warm()
+        rehearse_walls(kernel, NULL)
+        rehearse()
     except BaseException as error:
         socket.send(b'{"error": "preload: %s"}' % type(error).__name__.encode())
         os._exit(1)
-    NULL = os.open("/dev/null", os.O_RDWR)
+    HOOKS.settle()
     import gc
 
     names = sorted({name.split(".")[0] for name in sys.modules})
     socket.send(('{"modules": ["%s"]}' % '", "'.join(names)).encode())
+    # A fork that let go of them would write to every page that they lie in.
+    del constants, mine, names
     gc.collect()
+    fill_pools()
     gc.freeze()
     while True:
         data, ancillary, _, _ = socket.recvmsg(PACKET, _socket.CMSG_SPACE(4 * DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC)
@@ -284,6 +366,7 @@ def serve(loads, warm):
         if fork_into(kernel, loads(data), descriptors):
             # Descriptor 3 is the private channel now.
             socket.detach()
+            HOOKS.idle = False
             return
         for descriptor in descriptors:
             os.close(descriptor)
@@ -299,5 +382,10 @@ def reap():
         pass
 
 
+# What a pool of small objects of the interpreter holds, beside its head; smaller before Python 3.10.
+POOL = (16 if sys.version_info >= (3, 10) else 4) * 1024 - 48
+BYTES_HEAD = sys.getsizeof(b"")
+FILL_MAX = 4096
+FILLED = []
 tools = {}
-NULL = None
+NULL = KERNEL = HOOKS = None

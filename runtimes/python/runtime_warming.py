@@ -33,8 +33,8 @@ def warm(bootstrap):
 
 
 def rehearse(bootstrap, environ, ours):
-    fork = bootstrap["load"]("runtime_fork")
-    make_context = bootstrap["load"]("runtime_context").Context
+    fork = bootstrap["load_once"]("runtime_fork")
+    make_context = bootstrap["make_context"]
     variables = ["%s=%s" % pair for pair in environ.items()]
     about = {"request_id": "r", "deadline_ms": 1, "arn": "a", "trace_id": None, "client_context": None, "cognito_identity": None}
     if "ssl" in sys.modules:
@@ -43,6 +43,8 @@ def rehearse(bootstrap, environ, ours):
         fork.become({"variables": variables}, folder=HERE)
         bootstrap["set_search_path"]()
         sys.path.insert(0, HERE)
+        if "runtime_logging" in bootstrap["LOADED"]:
+            bootstrap["LOADED"]["runtime_logging"].adjust(sys.modules["logging"])
         handler = bootstrap["find_handler"]("runtime_nothing.handler")
         bootstrap["send"](bootstrap["RESPONSE"], bootstrap["answer"](handler, make_context, about, b'{"a": [1, "b"]}'))
         os.read(ours, 4096)

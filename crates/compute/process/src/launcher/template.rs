@@ -115,13 +115,22 @@ fn constants() -> Vec<u8> {
         "filter": filter,
         "calls": {
             "capset": libc::SYS_capset,
+            "chdir": libc::SYS_chdir,
             "clone": libc::SYS_clone,
             "close_range": libc::SYS_close_range,
+            "dup3": libc::SYS_dup3,
+            "getpid": libc::SYS_getpid,
             "keyctl": libc::SYS_keyctl,
             "landlock_restrict_self": libc::SYS_landlock_restrict_self,
             "prctl": libc::SYS_prctl,
+            "prlimit64": libc::SYS_prlimit64,
             "seccomp": libc::SYS_seccomp,
+            "setgroups": libc::SYS_setgroups,
             "setns": libc::SYS_setns,
+            "setresgid": libc::SYS_setresgid,
+            "setresuid": libc::SYS_setresuid,
+            "setsid": libc::SYS_setsid,
+            "umask": libc::SYS_umask,
         },
     })
     .to_string()
