@@ -11,6 +11,7 @@ use std::{
 
 use rustix::process::Pid;
 
+pub(crate) mod alone;
 pub(crate) mod bpf;
 pub(crate) mod event;
 

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     protocol::{self, Reply},
-    sys,
+    sys::{self, alone::Alone},
 };
 
 /// How long the init may take; it does nothing that waits.
@@ -280,16 +280,10 @@ fn become_init(control: &OwnedFd, parts: &Parts, ids: Ids) -> ! {
             sys::exit_now(1);
         }
     }
-    if give_up(control).is_err() {
-        sys::exit_now(1);
-    }
-    // The launcher never writes again: this returns when it is gone.
-    let mut byte = [0];
-    loop {
-        match rustix::io::read(std::io::stdin(), &mut byte) {
-            Ok(0) | Err(_) => sys::exit_now(0),
-            Ok(_) => {}
-        }
+    // The launcher never writes again: the wait is over when it is gone.
+    match give_up(control) {
+        Ok(alone) => alone.wait(),
+        Err(_) => sys::exit_now(1),
     }
 }
 
@@ -395,7 +389,8 @@ fn mount_proc() -> Result<(), Failure> {
 }
 
 /// The init keeps nothing but the socket on which it waits.
-fn give_up(control: &OwnedFd) -> io::Result<()> {
+fn give_up(control: &OwnedFd) -> io::Result<Alone> {
+    let alone = Alone::look()?;
     let control = sys::above_low(control.as_fd())?;
     sys::place_descriptor(control.as_fd(), 0)?;
     sys::close_from(1)?;
@@ -406,5 +401,5 @@ fn give_up(control: &OwnedFd) -> io::Result<()> {
     walls::die_with_parent()?;
     sys::install_filter(&super::seccomp::program())?;
     std::mem::forget(control);
-    Ok(())
+    Ok(alone)
 }
