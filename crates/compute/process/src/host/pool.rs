@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Starts within about this long are a burst.
-const BURST: Duration = Duration::from_secs(2);
+const BURST: Duration = Duration::from_secs(1);
 /// The greatest burst seen is half forgotten after this long.
 const FORGET: Duration = Duration::from_secs(60);
 /// A shelf that nobody asked for this long is emptied.
