@@ -11,21 +11,25 @@
 //!
 //! Guarantees: every byte of the request that takes part is taken as it was sent (a proxy that rewrites the path breaks
 //! the signature, as with AWS); the payload's hash is always compared with the payload itself, unless the signed text
-//! is `UNSIGNED-PAYLOAD`; the `STREAMING-…` forms are refused by name ([`SignatureError::Unsupported`]).
+//! is `UNSIGNED-PAYLOAD`; who hands a body on before it is whole says so ([`Payload::Unread`]) and proves it on the way, by
+//! what [`Claim::content`] says of it: its hash, or its chunks ([`Chunked`]). Forms that are not known are refused by name
+//! ([`SignatureError::Unsupported`]).
 //!
 //! Source: "AWS Signature Version 4 for API requests" in the IAM User Guide; "Authenticating Requests" in the S3 API
 //! Reference; texts of errors as AWS's services send them.
 
 mod canonical;
+mod chunked;
 mod claim;
 mod error;
 mod sign;
 mod verify;
 
+pub use chunked::{Chain, ChunkError, Chunked};
 pub use claim::{Claim, Glimpse, Placement};
 pub use error::{Denial, Family, SignatureError};
 pub use sign::{Credentials, Signer};
-pub use verify::{Payload, Rules, SigningKey};
+pub use verify::{Content, Payload, Rules, SigningKey};
 
 /// The only algorithm spoken here.
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";

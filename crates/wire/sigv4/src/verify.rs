@@ -9,21 +9,37 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     ALGORITHM, Claim, Placement, Request, SignatureError, TERMINATOR,
-    canonical::{canonical_request, decode, hex, names_host, pairs_of},
+    canonical::{canonical_request, decode, hex, names_host, pairs_of, unhex},
     claim::terminator_problem,
 };
 
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-/// The forms of payload that are signed chunk by chunk.
-const STREAMING: [&str; 6] = [
-    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
-    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
-    "STREAMING-AWS4-HMAC-SHA256-EVENTS",
-    "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
-    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
+/// The forms of payload that come in chunks, and what they are; `None` for those that are not spoken here.
+const STREAMING: [(&str, Option<Content>); 6] = [
+    ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", Some(Content::Chunked { signed: true, trailers: false })),
+    ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", Some(Content::Chunked { signed: true, trailers: true })),
+    ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", Some(Content::Chunked { signed: false, trailers: true })),
+    ("STREAMING-AWS4-HMAC-SHA256-EVENTS", None),
+    ("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", None),
+    ("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER", None),
 ];
+
+/// What a request says of its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Its SHA-256 is this.
+    Sha256([u8; 32]),
+    /// Nothing.
+    Unsigned,
+    /// It comes in chunks.
+    Chunked {
+        /// Each with its signature.
+        signed: bool,
+        /// With trailers behind the last, which are signed too where the chunks are.
+        trailers: bool,
+    },
+}
 
 /// S3 canonicalises, times and answers differently from everybody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +67,17 @@ pub enum Payload<'a> {
     Bytes(&'a [u8]),
     /// Its SHA-256, where it was computed on the way.
     Sha256([u8; 32]),
+    /// It is still to be read: what the request says of it is taken as said, and whoever reads it proves it.
+    Unread,
 }
 
 impl Payload<'_> {
-    fn sha256(self) -> [u8; 32] {
+    /// `None` while it is not known.
+    fn sha256(self) -> Option<[u8; 32]> {
         match self {
-            Self::Bytes(bytes) => Sha256::digest(bytes).into(),
-            Self::Sha256(digest) => digest,
+            Self::Bytes(bytes) => Some(Sha256::digest(bytes).into()),
+            Self::Sha256(digest) => Some(digest),
+            Self::Unread => None,
         }
     }
 }
@@ -79,6 +99,11 @@ impl SigningKey {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(&key);
         Self(bytes)
+    }
+
+    /// The signature of these lines, in hexadecimal.
+    pub(crate) fn sign_text(&self, lines: &[&str]) -> String {
+        hex(&mac(&self.0, &[lines.join("\n").as_bytes()]))
     }
 
     /// The signature of a request's canonical form, in hexadecimal.
@@ -220,28 +245,50 @@ impl Claim<'_> {
         rules: Rules,
         payload: Payload<'_>,
     ) -> Result<Cow<'r, str>, SignatureError> {
+        let claimed = self.claimed(request, rules);
+        if let Some(text) = claimed.as_ref().filter(|text| **text == UNSIGNED_PAYLOAD) {
+            return Ok(text.clone()); // and nothing is hashed in vain
+        }
+        match (claimed, payload.sha256()) {
+            (None, Some(digest)) => Ok(Cow::Owned(hex(&digest))),
+            // Only S3's clients send bodies that are not read first, and they have to say what they are.
+            (None, None) => Err(SignatureError::PayloadHash),
+            (Some(text), digest) => match (STREAMING.iter().find(|(form, _)| *form == text), digest) {
+                (Some((_, Some(_))), None) => Ok(text),
+                (Some((form, _)), _) => Err(SignatureError::Unsupported(form)),
+                (None, None) => Ok(text),
+                (None, Some(digest)) if text.eq_ignore_ascii_case(&hex(&digest)) => Ok(text),
+                (None, Some(_)) => Err(SignatureError::PayloadHash),
+            },
+        }
+    }
+
+    /// What the request says of its body, for who reads it after the signature was verified.
+    ///
+    /// # Errors
+    /// A form that is not known, or no form at all.
+    pub fn content(&self, request: &Request<'_>, rules: Rules) -> Result<Content, SignatureError> {
+        let Some(text) = self.claimed(request, rules) else { return Err(SignatureError::PayloadHash) };
+        if text == UNSIGNED_PAYLOAD {
+            return Ok(Content::Unsigned);
+        }
+        match STREAMING.iter().find(|(form, _)| *form == text) {
+            Some((_, Some(content))) => Ok(*content),
+            Some((form, None)) => Err(SignatureError::Unsupported(form)),
+            None => unhex(&text).map(Content::Sha256).ok_or(SignatureError::PayloadHash),
+        }
+    }
+
+    /// What stands for the payload in the request.
+    fn claimed<'r>(&self, request: &Request<'r>, rules: Rules) -> Option<Cow<'r, str>> {
         let in_header = request.headers.get("x-amz-content-sha256").and_then(|value| value.to_str().ok());
-        let claimed = match (in_header, self.placement) {
+        match (in_header, self.placement) {
             (Some(text), _) => Some(Cow::Borrowed(text)),
             (None, Placement::Query { .. }) => pairs_of(request.query)
                 .find(|(name, _)| name.eq_ignore_ascii_case("x-amz-content-sha256"))
-                .map(|(_, value)| String::from_utf8_lossy(&decode(value.as_bytes(), true)).into_owned().into()),
+                .map(|(_, value)| String::from_utf8_lossy(&decode(value.as_bytes(), true)).into_owned().into())
+                .or((rules == Rules::S3).then_some(Cow::Borrowed(UNSIGNED_PAYLOAD))),
             (None, Placement::Header) => None,
-        };
-        match claimed {
-            None if rules == Rules::S3 && self.placement != Placement::Header => Ok(Cow::Borrowed(UNSIGNED_PAYLOAD)),
-            None => Ok(Cow::Owned(hex(&payload.sha256()))),
-            Some(text) if text == UNSIGNED_PAYLOAD => Ok(text),
-            Some(text) => {
-                if let Some(form) = STREAMING.iter().find(|form| **form == text) {
-                    return Err(SignatureError::Unsupported(form));
-                }
-                if text.eq_ignore_ascii_case(&hex(&payload.sha256())) {
-                    Ok(text)
-                } else {
-                    Err(SignatureError::PayloadHash)
-                }
-            }
         }
     }
 
