@@ -14,6 +14,8 @@ use bytes::Bytes;
 
 use crate::Position;
 
+/// What a key is given room for when it is begun: most are shorter.
+const ROOM: usize = 112;
 const TAG_SYSTEM: u8 = 0x00;
 const TAG_BYTES: u8 = 0x01;
 const TAG_STR: u8 = 0x02;
@@ -67,7 +69,7 @@ impl Key {
     /// A key of one account and region.
     #[must_use]
     pub fn new(family: Family, account: AccountId, region: &Region) -> Self {
-        Self(vec![family as u8]).str(account.as_str()).str(region.as_str())
+        Self::begin(family).str(account.as_str()).str(region.as_str())
     }
 
     /// A key of a namespace that spans regions (IAM: give the account) or everything (bucket names: give none). Each
@@ -75,7 +77,13 @@ impl Key {
     /// is a declared exception to the rule that keys begin with account and region.
     #[must_use]
     pub fn global(family: Family, account: Option<AccountId>) -> Self {
-        Self(vec![family as u8]).str(account.as_ref().map_or("", AccountId::as_str)).str("")
+        Self::begin(family).str(account.as_ref().map_or("", AccountId::as_str)).str("")
+    }
+
+    fn begin(family: Family) -> Self {
+        let mut bytes = Vec::with_capacity(ROOM);
+        bytes.push(family as u8);
+        Self(bytes)
     }
 
     /// A key of the store's own books (leases, timers, blob references); services cannot build one.
@@ -180,12 +188,14 @@ impl Key {
     fn escaped(mut self, tag: u8, bytes: &[u8]) -> Self {
         self.0.reserve(bytes.len() + 2);
         self.0.push(tag);
-        for &byte in bytes {
-            self.0.push(byte);
-            if byte == 0 {
-                self.0.push(0xFF);
-            }
+        let mut rest = bytes;
+        while let Some(zero) = rest.iter().position(|byte| *byte == 0) {
+            let (before, after) = rest.split_at(zero + 1);
+            self.0.extend_from_slice(before);
+            self.0.push(0xFF);
+            rest = after;
         }
+        self.0.extend_from_slice(rest);
         self.0.push(0);
         self
     }

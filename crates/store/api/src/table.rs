@@ -4,7 +4,7 @@
 //! version, encryption
 //! key; so a later release can change any of them and still read what this one wrote.
 
-use std::marker::PhantomData;
+use std::{cell::RefCell, marker::PhantomData};
 
 use base_types::{AccountId, Fault, FaultKind, Region};
 use bytes::Bytes;
@@ -18,6 +18,15 @@ const HEADER_BYTES: usize = 8;
 
 /// How the payload is compressed.
 const COMPRESSION_NONE: u8 = 0;
+
+/// What a thread keeps at most for encoding.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Where a record's length is found out, so that what is kept of it has just that length. Nothing that is encoded
+    /// encodes another record meanwhile.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The records of one kind. A service names all of its tables in one file, as constants:
 ///
@@ -143,11 +152,17 @@ impl<V: Encode<()> + for<'b> Decode<'b, ()>> Table<V> {
     /// When the record cannot be encoded.
     pub fn encode(&self, record: &V) -> Result<Bytes, Fault> {
         let [high, low] = self.schema.to_be_bytes();
-        let mut value = Vec::with_capacity(64);
-        value.extend_from_slice(&[LAYOUT, COMPRESSION_NONE, high, low, 0, 0, 0, 0]);
-        minicbor::encode(record, &mut value)
-            .map_err(|error| Fault::internal(format!("encode a record of `{}`", self.name), error.to_string()))?;
-        Ok(Bytes::from(value))
+        SCRATCH.with_borrow_mut(|value| {
+            value.clear();
+            value.extend_from_slice(&[LAYOUT, COMPRESSION_NONE, high, low, 0, 0, 0, 0]);
+            minicbor::encode(record, &mut *value)
+                .map_err(|error| Fault::internal(format!("encode a record of `{}`", self.name), error.to_string()))?;
+            let encoded = Bytes::copy_from_slice(value);
+            if value.capacity() > SCRATCH_BYTES_MAX {
+                *value = Vec::new();
+            }
+            Ok(encoded)
+        })
     }
 
     /// Reads what [`Table::encode`] wrote, by this or an older release.

@@ -331,7 +331,7 @@ impl Core {
                 let mut frame = Vec::with_capacity(commit.bytes + 16 * writes.len() + 64);
                 frame::encode(&mut frame, segment, *version, now, &writes);
                 // Applied before it is pushed: once it is durable every view must see it.
-                writes.iter().for_each(|(key, _)| self.heads.lower(key));
+                self.heads.lower(writes.iter().map(|(key, _)| key));
                 state.active.apply(*version, now.as_millis(), horizon, writes);
                 self.push(segment, *version, Answer { work, outcome: Ok(Some(commit)) }, &frame);
                 if state.active.bytes() >= self.options.generation_bytes {

@@ -5,7 +5,7 @@
 //! go together. A reader sees, of each key, the newest version not above its own.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     ops::Bound,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
@@ -22,11 +22,58 @@ const CHUNK: usize = 64;
 /// One version of a key's value: since which commit, and what (`None`: removed).
 type Version = (u64, Option<Bytes>);
 
+/// The versions of a key, oldest first; nearly every key has one.
+#[derive(Debug)]
+enum Versions {
+    One(Version),
+    Several(Vec<Version>),
+}
+
+impl Versions {
+    fn as_slice(&self) -> &[Version] {
+        match self {
+            Self::One(version) => std::slice::from_ref(version),
+            Self::Several(versions) => versions,
+        }
+    }
+
+    /// Adds the newest. Versions that nobody at `horizon` or later can see are dropped.
+    fn push(&mut self, newest: Version, horizon: u64) {
+        if newest.0 <= horizon {
+            *self = Self::One(newest);
+            return;
+        }
+        match self {
+            Self::One(before) => {
+                let before = std::mem::take(before);
+                *self = Self::Several(vec![before, newest]);
+            }
+            Self::Several(versions) => {
+                versions.push(newest);
+                // The newest version at or below the horizon hides those before it.
+                let hidden = versions.iter().rposition(|(version, _)| *version <= horizon).unwrap_or(0);
+                versions.drain(..hidden);
+            }
+        }
+    }
+
+    /// Forgets what is newer than `version`; false when nothing is left.
+    fn roll_back(&mut self, version: u64) -> bool {
+        match self {
+            Self::One((since, _)) => *since <= version,
+            Self::Several(versions) => {
+                versions.retain(|(since, _)| *since <= version);
+                !versions.is_empty()
+            }
+        }
+    }
+}
+
 /// The commits of one segment of the log.
 #[derive(Debug)]
 pub(crate) struct Generation {
     segment: u64,
-    map: RwLock<BTreeMap<Bytes, Vec<Version>>>,
+    map: RwLock<BTreeMap<Bytes, Versions>>,
     bytes: AtomicUsize,
     last: AtomicU64,
     clock: AtomicU64,
@@ -71,11 +118,12 @@ impl Generation {
             let value_bytes = value.as_ref().map_or(0, Bytes::len);
             // Every write is in the log, so even an overwritten value counts: this bounds the segment's length.
             grown += value_bytes + key.len() + ENTRY_BYTES;
-            let versions = map.entry(key).or_default();
-            versions.push((version, value));
-            // The newest version at or below the horizon hides those before it.
-            let hidden = versions.iter().rposition(|(version, _)| *version <= horizon).unwrap_or(0);
-            versions.drain(..hidden);
+            match map.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(Versions::One((version, value)));
+                }
+                Entry::Occupied(mut there) => there.get_mut().push((version, value), horizon),
+            }
         }
         drop(map);
         self.bytes.fetch_add(grown, Ordering::Relaxed);
@@ -86,10 +134,7 @@ impl Generation {
     /// Forgets every commit after `version`: they did not become durable.
     pub(crate) fn roll_back(&self, version: u64) {
         let mut map = self.map.write();
-        map.retain(|_, versions| {
-            versions.retain(|(since, _)| *since <= version);
-            !versions.is_empty()
-        });
+        map.retain(|_, versions| versions.roll_back(version));
         self.last.fetch_min(version, Ordering::AcqRel);
     }
 
@@ -110,13 +155,13 @@ impl Generation {
         let entries = map.range::<Bytes, _>((start, Bound::Unbounded));
         entries
             .take(limit)
-            .filter_map(|(key, versions)| versions.last().map(|(_, value)| (key.clone(), value.clone())))
+            .filter_map(|(key, versions)| versions.as_slice().last().map(|(_, value)| (key.clone(), value.clone())))
             .collect()
     }
 }
 
-fn visible(versions: &[Version], version: u64) -> Option<&Option<Bytes>> {
-    versions.iter().rev().find(|(since, _)| *since <= version).map(|(_, value)| value)
+fn visible(versions: &Versions, version: u64) -> Option<&Option<Bytes>> {
+    versions.as_slice().iter().rev().find(|(since, _)| *since <= version).map(|(_, value)| value)
 }
 
 /// See [`Generation::scan`]. Copies piece by piece, so that no lock is held between two entries.
@@ -137,7 +182,7 @@ impl Scan<'_> {
         let map = self.generation.map.read();
         let entries = map.range::<[u8], _>((Bound::Included(range.start()), Bound::Excluded(range.end())));
         let (mut chunk, mut last) = (Vec::new(), None);
-        let mut take = |(key, versions): (&Bytes, &Vec<Version>)| {
+        let mut take = |(key, versions): (&Bytes, &Versions)| {
             if let Some(value) = visible(versions, self.version) {
                 chunk.push((key.clone(), value.clone()));
             }
@@ -191,7 +236,7 @@ mod tests {
             assert_eq!(generation.get(b"a", version), expected, "{version}");
         }
         put(&generation, 4, 3, "a", Some("4"));
-        assert_eq!(generation.map.read()[&b"a"[..]].len(), 2, "versions below the horizon are dropped");
+        assert_eq!(generation.map.read()[&b"a"[..]].as_slice().len(), 2, "versions below the horizon are dropped");
         generation.roll_back(3);
         assert_eq!(generation.get(b"a", 9), Some(Some(Bytes::from("3"))));
         assert_eq!(generation.last(), 3);

@@ -57,16 +57,21 @@ impl Heads {
         *marks.lengths.entry(start.len()).or_default() += 1;
     }
 
-    /// A commit writes `key`.
-    pub(crate) fn lower(&self, key: &Bytes) {
+    /// A commit writes `keys`.
+    pub(crate) fn lower<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) {
         let mut marks = self.0.lock();
         let Marks { by_start, lengths } = &mut *marks;
-        for length in lengths.keys() {
-            let Some(start) = key.get(..*length) else { break };
-            if let Some(mark) = by_start.get_mut(start)
-                && *key < mark.low
-            {
-                mark.low = key.clone();
+        if by_start.is_empty() {
+            return;
+        }
+        for key in keys {
+            for length in lengths.keys() {
+                let Some(start) = key.get(..*length) else { break };
+                if let Some(mark) = by_start.get_mut(start)
+                    && *key < mark.low
+                {
+                    mark.low = key.clone();
+                }
             }
         }
     }
@@ -87,10 +92,10 @@ mod tests {
         heads.raise(b"q", Bytes::from("q5"), 10);
         assert_eq!(heads.low(b"q", 9), None, "an older reader may still see what lies below");
         assert_eq!(heads.low(b"q", 10), Some(Bytes::from("q5")));
-        heads.lower(&Bytes::from("q7"));
-        heads.lower(&Bytes::from("r1"));
+        heads.lower([Bytes::from("q7")].iter());
+        heads.lower([Bytes::from("r1")].iter());
         assert_eq!(heads.low(b"q", 11), Some(Bytes::from("q5")));
-        heads.lower(&Bytes::from("q3"));
+        heads.lower([Bytes::from("q3")].iter());
         assert_eq!(heads.low(b"q", 11), Some(Bytes::from("q3")));
     }
 }
