@@ -34,6 +34,8 @@ pub struct ServerConfig {
     pub connections: Connections,
     /// What may be called by HTTP: subscribers of topics, API destinations.
     pub outbound: Outbound,
+    /// Queues.
+    pub sqs: SqsSettings,
     /// The server's own log.
     pub log: Log,
     /// How long running invocations may take to finish when the server is asked to stop, seconds.
@@ -111,6 +113,43 @@ pub enum Private {
     Refused,
 }
 
+/// Queues.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct SqsSettings {
+    /// In which form the addresses of queues are given; all are understood. `PILEUS_SQS_ENDPOINT_STRATEGY`, or
+    /// `SQS_ENDPOINT_STRATEGY` as with other emulators.
+    pub endpoint_strategy: EndpointStrategy,
+}
+
+/// The form of a queue's address.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointStrategy {
+    /// `http://HOST/ACCOUNT/NAME`, on the host that the client used.
+    #[default]
+    Dynamic,
+    /// The same.
+    Off,
+    /// `http://HOST/queue/REGION/ACCOUNT/NAME`.
+    Path,
+    /// `http://REGION.queue.HOST/ACCOUNT/NAME`.
+    Domain,
+    /// `http://sqs.REGION.HOST/ACCOUNT/NAME`.
+    Standard,
+}
+
+impl EndpointStrategy {
+    pub(crate) fn form(self) -> services_sqs::UrlForm {
+        match self {
+            Self::Dynamic | Self::Off => services_sqs::UrlForm::Dynamic,
+            Self::Path => services_sqs::UrlForm::Path,
+            Self::Domain => services_sqs::UrlForm::Domain,
+            Self::Standard => services_sqs::UrlForm::Standard,
+        }
+    }
+}
+
 /// The server's own log, on standard error.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -146,6 +185,7 @@ impl Default for ServerConfig {
             functions: Functions::default(),
             connections: Connections::default(),
             outbound: Outbound::default(),
+            sqs: SqsSettings::default(),
             log: Log::default(),
             shutdown_seconds: 20,
         }
@@ -195,6 +235,8 @@ const VARIABLES: &[(&str, Setter)] = &[
     ("PILEUS_CONNECTIONS_BODIES_MIB_MAX", |config, text| value(&mut config.connections.bodies_mib_max, text)),
     ("PILEUS_OUTBOUND_PRIVATE", |config, text| word(&mut config.outbound.private, text)),
     ("PILEUS_OUTBOUND_ALLOW", |config, text| list(&mut config.outbound.allow, text)),
+    ("SQS_ENDPOINT_STRATEGY", |config, text| word(&mut config.sqs.endpoint_strategy, text)),
+    ("PILEUS_SQS_ENDPOINT_STRATEGY", |config, text| word(&mut config.sqs.endpoint_strategy, text)),
     ("PILEUS_LOG_LEVEL", |config, text| value(&mut config.log.level, text)),
     ("PILEUS_LOG_FORMAT", |config, text| word(&mut config.log.format, text)),
     ("PILEUS_SHUTDOWN_SECONDS", |config, text| value(&mut config.shutdown_seconds, text)),
@@ -246,9 +288,11 @@ impl ServerConfig {
                 })?
             }
         };
-        for (name, text) in environment {
-            if let Some((_, set)) = VARIABLES.iter().find(|(variable, _)| *variable == name) {
-                set(&mut config, &text).map_err(|error| {
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
+        // In the order of the table, so that of two names for one field ours wins.
+        for (variable, set) in VARIABLES {
+            for (name, text) in environment.iter().filter(|(name, _)| name == variable) {
+                set(&mut config, text).map_err(|error| {
                     ServerError::new(format!("the environment variable `{name}` is not valid: `{text}`")).because(error)
                 })?;
             }

@@ -65,10 +65,15 @@ impl Host {
         if url { Some((id, region.parse().ok()?)) } else { None }
     }
 
-    /// The first label and the region of a service's host name: `sqs.us-east-1.localhost`.
+    /// The first label and the region of a service's host name: `sqs.us-east-1.localhost`; and of the older names of
+    /// queues, `queue.localhost` and `eu-west-1.queue.localhost`.
     pub(crate) fn service(&self) -> (Option<&str>, Option<Region>) {
         let mut labels = self.labels.split('.').filter(|label| !label.is_empty());
-        (labels.next(), labels.next().and_then(|label| label.parse().ok()))
+        match (labels.next(), labels.next()) {
+            (Some("queue"), _) => (Some("sqs"), None),
+            (Some(region), Some("queue")) => (Some("sqs"), region.parse().ok()),
+            (first, second) => (first, second.and_then(|label| label.parse().ok())),
+        }
     }
 }
 
@@ -121,6 +126,21 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         map
+    }
+
+    #[test]
+    fn a_host_name_tells_service_and_region() {
+        for (labels, service, region) in [
+            ("", None, None),
+            ("sqs", Some("sqs"), None),
+            ("sqs.eu-west-1", Some("sqs"), Some("eu-west-1")),
+            ("queue", Some("sqs"), None),
+            ("eu-west-1.queue", Some("sqs"), Some("eu-west-1")),
+        ] {
+            let host = Host { name: String::new(), labels: labels.to_owned() };
+            let (found, place) = host.service();
+            assert_eq!((found, place.map(|region| region.to_string()).as_deref()), (service, region), "{labels}");
+        }
     }
 
     #[test]

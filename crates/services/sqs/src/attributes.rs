@@ -102,7 +102,7 @@ impl Attributes {
         }
         // A key of one's own and SQS's are different ways to encrypt: the one that was named last holds.
         match (given.get("KmsMasterKeyId"), given.get("SqsManagedSseEnabled").map(String::as_str)) {
-            (Some(key), Some("true")) if !key.is_empty() => Err(Error::invalid_attribute_value(
+            (Some(key), Some("true")) if !key.is_empty() => Err(Error::invalid_attribute_name(
                 "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE.",
             )),
             (Some(key), _) if !key.is_empty() => {

@@ -9,7 +9,7 @@ use services_ports::{AttributeValue, Deliver, Delivery, DeliveryError};
 use store_api::Tx;
 use wire_schema::ServiceError;
 
-use crate::{Sqs, flow::Found, message::Given, names, ops};
+use crate::{Sqs, flow::Found, message::Given, names, ops, tables::Numbers};
 
 impl Sqs {
     fn target(&self, cx: &Cx, tx: &Tx, target: &Arn) -> Result<Found, DeliveryError> {
@@ -64,7 +64,7 @@ impl Deliver for Sqs {
             deduplication: delivery.deduplication.as_deref(),
             delay: None,
         };
-        self.send_one(cx, tx, &found, given).map(drop).map_err(|error| failed(error, target))
+        self.send_one(cx, tx, &found, &mut Numbers::default(), given).map(drop).map_err(|error| failed(error, target))
     }
 }
 

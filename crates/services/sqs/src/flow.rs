@@ -13,8 +13,8 @@ use crate::{
     message::Body,
     names::{self, QueueName},
     tables::{
-        self, BODIES, CURSOR, Change, Cursor, DUE, EXPIRY, HIDDEN, Hidden, Mark, Place, QUEUES, Queue, READY, Ready,
-        Record, due_of, last_number,
+        self, BODIES, CURSOR, Change, Cursor, DUE, EXPIRY, HIDDEN, Hidden, Mark, Numbers, Place, QUEUES, Queue, READY,
+        Ready, Record, due_of, last_number,
     },
 };
 
@@ -95,8 +95,15 @@ impl Found {
     }
 
     /// A message arrives; answers its number.
-    pub(crate) fn arrive(&self, tx: &Tx, mut body: Body, mut record: Record, delay: u32) -> Result<u64, Fault> {
-        let (number, empty) = tables::next_number(tx, &self.place, &self.queue.id)?;
+    pub(crate) fn arrive(
+        &self,
+        tx: &Tx,
+        numbers: &mut Numbers,
+        mut body: Body,
+        mut record: Record,
+        delay: u32,
+    ) -> Result<u64, Fault> {
+        let (number, empty) = numbers.next(tx, &self.place, &self.queue.id)?;
         // A new message of a standard queue is nothing but its body: that it lies behind the cursor says the rest.
         body.filed = self.is_fifo() || delay > 0 || record != Record::default();
         BODIES.put(tx, &self.row(&BODIES, number), &body)?;
@@ -285,7 +292,7 @@ impl Found {
         if self.is_fifo() {
             body.sent = tx.now();
         }
-        target.arrive(tx, body, record, 0)?;
+        target.arrive(tx, &mut Numbers::default(), body, record, 0)?;
         Ok(true)
     }
 

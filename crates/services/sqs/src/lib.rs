@@ -7,7 +7,8 @@
 //! | `attributes` | what a queue can be set to, in AWS's words |
 //! | `message` | what a message may be; its digests |
 //! | `handle` | receipt handles |
-//! | `names` | queue names, URLs and ARNs |
+//! | `names` | queue names and ARNs |
+//! | `urls` | the addresses of queues, in all their forms |
 //! | `flow` | the life of a message in the store: arrive, hide, come back, leave |
 //! | `delivery` | queues as targets of other services |
 //! | `source` | queues as what others work off |
@@ -47,6 +48,7 @@ mod service;
 mod source;
 mod tables;
 mod tasks;
+mod urls;
 
 use std::sync::Arc;
 
@@ -55,6 +57,7 @@ use services_kernel::PageTokens;
 use store_api::Store;
 pub use tasks::SqsReconciler;
 use tokio::sync::watch;
+pub use urls::{UrlForm, complete_form};
 
 /// The greatest message, and the greatest batch, in bytes (AWS: 1 MiB).
 pub const MESSAGE_BYTES_MAX: usize = 1_048_576;
@@ -67,6 +70,7 @@ pub struct Sqs {
     store: Store,
     env: Env,
     page_tokens: PageTokens,
+    urls: UrlForm,
     /// Turns true when nobody shall wait for a message any more.
     ending: Arc<watch::Sender<bool>>,
 }
@@ -76,7 +80,13 @@ impl Sqs {
     #[must_use]
     pub fn new(store: Store, page_tokens: PageTokens) -> Self {
         let env = store.env().clone();
-        Self { store, env, page_tokens, ending: Arc::new(watch::Sender::new(false)) }
+        Self { store, env, page_tokens, urls: UrlForm::default(), ending: Arc::new(watch::Sender::new(false)) }
+    }
+
+    /// Gives addresses of queues in this form.
+    #[must_use]
+    pub fn with_urls(self, urls: UrlForm) -> Self {
+        Self { urls, ..self }
     }
 
     /// Receivers that wait are answered now, and later ones at once: the server is about to end, and an empty answer

@@ -73,11 +73,6 @@ impl QueueName {
         Arn::regional("sqs", &cx.region, self.account, self.name.clone())
     }
 
-    /// The URL at which the client that asks can reach the queue.
-    pub(crate) fn url(&self, cx: &Cx) -> String {
-        format!("{}/{}/{}", cx.endpoint, self.account, self.name)
-    }
-
     pub(crate) fn is_fifo(&self) -> bool {
         self.name.ends_with(".fifo")
     }

@@ -294,13 +294,28 @@ pub(crate) struct Change {
     pub(crate) delayed: i64,
 }
 
-/// The next number of a queue; whether the queue was empty before.
-pub(crate) fn next_number(tx: &Tx, place: &Place, id: &Id) -> Result<(u64, bool), Fault> {
-    let key = place.counter(COUNTERS[0], id);
-    let last = tx.counter(&key)?;
-    tx.add(&key, 1)?;
-    let empty = last == tx.counter(&place.counter(COUNTERS[1], id))?;
-    Ok((u64::try_from(last).unwrap_or_default() + 1, empty))
+/// The numbers that one operation gives to the messages of one queue: what they follow on is read once.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    last: Option<u64>,
+}
+
+impl Numbers {
+    /// The next number; whether the queue was empty before.
+    pub(crate) fn next(&mut self, tx: &Tx, place: &Place, id: &Id) -> Result<(u64, bool), Fault> {
+        let key = place.counter(COUNTERS[0], id);
+        let (last, empty) = match self.last {
+            Some(last) => (last, false),
+            None => {
+                let last = tx.counter(&key)?;
+                let empty = last == tx.counter(&place.counter(COUNTERS[1], id))?;
+                (u64::try_from(last).unwrap_or_default(), empty)
+            }
+        };
+        tx.add(&key, 1)?;
+        self.last = Some(last + 1);
+        Ok((last + 1, empty))
+    }
 }
 
 /// The counters as they are.

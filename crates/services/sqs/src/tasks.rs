@@ -12,7 +12,7 @@ use crate::{
     message::Body,
     names::{self, QueueName},
     ops::Task,
-    tables::{BODIES, EXPIRY, MOVES, MOVING, Move, MoveStatus, Place, READY, Record, TRASH, last_number},
+    tables::{BODIES, EXPIRY, MOVES, MOVING, Move, MoveStatus, Numbers, Place, READY, Record, TRASH, last_number},
 };
 
 /// Rows that one transaction frees.
@@ -180,7 +180,8 @@ fn advance(cx: &Cx, tx: &Tx, task: &Task, record: &mut Move) -> Result<MoveStatu
             // To whoever receives it, it is a new message.
             let id = crate::message::moved_id(&body.message_id, tx.now());
             let body = Body { message_id: id, source: None, sent: tx.now(), ..body };
-            destination.arrive(tx, body, Record::default(), destination.queue.attributes.delay)?;
+            let delay = destination.queue.attributes.delay;
+            destination.arrive(tx, &mut Numbers::default(), body, Record::default(), delay)?;
             moved += 1;
         }
         // Not before it was moved: a task that fails leaves it new.

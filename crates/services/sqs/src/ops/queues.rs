@@ -46,7 +46,7 @@ impl Sqs {
             let (old, new) = (there.queue.attributes.show(), attributes.show());
             let differs = given.keys().find(|key| old.get(key.as_str()) != new.get(key.as_str()));
             return match differs {
-                None => Ok(CreateQueueResult { queue_url: Some(name.url(cx)) }),
+                None => Ok(CreateQueueResult { queue_url: Some(self.urls.url(cx, &name)) }),
                 Some(attribute) => Err(Error::queue_name_exists(format!(
                     "A queue already exists with the same name and a different value for attribute {attribute}"
                 ))),
@@ -66,7 +66,7 @@ impl Sqs {
         point(cx, tx, &place, &text, None, &queue.attributes)?;
         QUEUES.put(tx, &place.queue(&name.name), &queue)?;
         tags::put(tx, cx, &text, &name.name, input.tags.iter().flatten())?;
-        Ok(CreateQueueResult { queue_url: Some(name.url(cx)) })
+        Ok(CreateQueueResult { queue_url: Some(self.urls.url(cx, &name)) })
     }
 
     pub(crate) fn delete(&self, cx: &Cx, tx: &Tx, input: &DeleteQueueRequest) -> Result<(), Error> {
@@ -100,7 +100,7 @@ impl Sqs {
                 owner.parse().map_err(|_| invalid(owner, "QueueOwnerAWSAccountId", "Must be an account id."))?;
         }
         let found = find_named(cx, tx, "sqs:GetQueueUrl", name)?;
-        Ok(GetQueueUrlResult { queue_url: Some(found.name.url(cx)) })
+        Ok(GetQueueUrlResult { queue_url: Some(self.urls.url(cx, &found.name)) })
     }
 
     pub(crate) fn list(&self, cx: &Cx, tx: &Tx, input: &ListQueuesRequest) -> Result<ListQueuesResult, Error> {
@@ -123,7 +123,7 @@ impl Sqs {
             names.push(name);
         }
         let next_token = self.next(&scope, &mut names, size, paged);
-        let urls: Vec<String> = names.iter().map(|name| QueueName::own(cx, name).url(cx)).collect();
+        let urls: Vec<String> = names.iter().map(|name| self.urls.url(cx, &QueueName::own(cx, name))).collect();
         Ok(ListQueuesResult { queue_urls: (!urls.is_empty()).then_some(urls), next_token })
     }
 
@@ -147,7 +147,7 @@ impl Sqs {
             .map(|(key, _)| key.last_str().map_err(base_types::Fault::from))
             .collect::<Result<Vec<_>, _>>()?;
         let next_token = self.next(&scope, &mut arns, size, paged);
-        let urls = arns.iter().filter_map(|arn| names::of_arn(cx, arn)).map(|name| name.url(cx)).collect();
+        let urls = arns.iter().filter_map(|arn| names::of_arn(cx, arn)).map(|name| self.urls.url(cx, &name)).collect();
         Ok(ListDeadLetterSourceQueuesResult { queue_urls: urls, next_token })
     }
 

@@ -6,6 +6,7 @@ use model_sqs::{
 };
 use services_kernel::{Cx, Principal};
 use store_api::Tx;
+use wire_schema::ServiceError as _;
 
 use super::{batch, find};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     fifo,
     flow::Found,
     message::{self, Body, Given},
-    tables::Record,
+    tables::{Numbers, Record},
 };
 
 /// Characters of group and deduplication ids.
@@ -42,7 +43,7 @@ impl Sqs {
             deduplication: input.message_deduplication_id.as_deref(),
             delay: input.delay_seconds,
         };
-        let sent = self.send_one(cx, tx, &found, given)?;
+        let sent = self.send_one(cx, tx, &found, &mut Numbers::default(), given)?;
         Ok(SendMessageResult {
             md5_of_message_body: Some(sent.body),
             md5_of_message_attributes: sent.attributes,
@@ -66,15 +67,25 @@ impl Sqs {
                 "Batch requests cannot be longer than {MESSAGE_BYTES_MAX} bytes. You have sent {bytes} bytes."
             )));
         }
+        if let Some(fifo) = found.queue.attributes.fifo {
+            // What a FIFO queue asks of each entry fails the whole request on AWS, and not with the single one's code.
+            for entry in &input.entries {
+                if let Err(error) = deduplication(Some(fifo), given(entry)) {
+                    return Err(Error::invalid_parameter_value_exception(error.message()));
+                }
+            }
+        }
+        let mut numbers = Numbers::default();
         let outcomes = input.entries.iter().map(|entry| {
-            let outcome = self.send_one(cx, tx, &found, given(entry)).map(|sent| SendMessageBatchResultEntry {
-                id: entry.id.clone(),
-                message_id: sent.message_id,
-                md5_of_message_body: sent.body,
-                md5_of_message_attributes: sent.attributes,
-                md5_of_message_system_attributes: sent.system,
-                sequence_number: sent.number.map(sequence),
-            });
+            let outcome =
+                self.send_one(cx, tx, &found, &mut numbers, given(entry)).map(|sent| SendMessageBatchResultEntry {
+                    id: entry.id.clone(),
+                    message_id: sent.message_id,
+                    md5_of_message_body: sent.body,
+                    md5_of_message_attributes: sent.attributes,
+                    md5_of_message_system_attributes: sent.system,
+                    sequence_number: sent.number.map(sequence),
+                });
             (entry.id.clone(), outcome)
         });
         let (successful, failed) = batch::sort(outcomes)?;
@@ -82,7 +93,14 @@ impl Sqs {
     }
 
     /// Checks everything before it writes anything: an entry of a batch that fails leaves nothing behind.
-    pub(crate) fn send_one(&self, cx: &Cx, tx: &Tx, found: &Found, given: Given<'_>) -> Result<Receipt, Error> {
+    pub(crate) fn send_one(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        found: &Found,
+        numbers: &mut Numbers,
+        given: Given<'_>,
+    ) -> Result<Receipt, Error> {
         let settings = &found.queue.attributes;
         message::check_text(given.text)?;
         let most = settings.message_bytes_max;
@@ -125,7 +143,7 @@ impl Sqs {
             filed: false,
         };
         let message_id = body.message_id.clone();
-        let number = found.arrive(tx, body, Record::default(), delay)?;
+        let number = found.arrive(tx, numbers, body, Record::default(), delay)?;
         if let Some(id) = &deduplication {
             fifo::remember(found, tx, group, id, number, &message_id)?;
         }

@@ -94,7 +94,7 @@ async fn keys_and_managed_encryption_exclude_each_other() {
     let world = World::new();
     let url = world.create("q", &[]).await;
     let both = [("KmsMasterKeyId", "k"), ("SqsManagedSseEnabled", "true")];
-    assert_eq!(world.set(&url, &both).await.unwrap_err().0, "InvalidAttributeValue");
+    assert_eq!(world.set(&url, &both).await.unwrap_err().0, "InvalidAttributeName");
     world.set(&url, &[("KmsMasterKeyId", "k"), ("KmsDataKeyReusePeriodSeconds", "6000")]).await.unwrap();
     assert_eq!(world.attribute(&url, "SqsManagedSseEnabled").await.as_deref(), Some("false"));
     assert_eq!(world.attribute(&url, "KmsDataKeyReusePeriodSeconds").await.as_deref(), Some("6000"));
