@@ -41,11 +41,17 @@ enum Task {
     Loop,
     /// Commits of the store alone.
     StoreAlone(alone::Run),
+    /// One load on a queue of a server that runs: for looking at the server meanwhile.
+    Queue(sections::QueueLoad),
     /// Nothing at all: what a bare sandbox is made for.
     Nothing,
     /// A native function: polls the Runtime API and answers with the event.
     Worker,
 }
+
+/// That of the server: the store alone is measured with the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let as_bootstrap = std::env::args_os()
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.map_err(Failure::from).and_then(|runtime| match task {
         Task::Compare(options) => runtime.block_on(sections::run(&options)),
+        Task::Queue(options) => runtime.block_on(options.run()),
         Task::StoreAlone(options) => runtime.block_on(alone::run(&options)),
         Task::Nothing => Ok(()),
         Task::Hello | Task::HelloThreads => runtime.block_on(bare::hello()),

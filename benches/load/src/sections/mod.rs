@@ -19,6 +19,8 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use queues::QueueLoad;
+
 use base_env::Env;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};

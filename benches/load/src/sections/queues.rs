@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use base_env::Env;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -35,8 +36,8 @@ pub(super) struct Queue {
 }
 
 /// What a connection does again and again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Round {
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Round {
     Send,
     SendBatch,
     /// Receives up to ten and deletes them in one request.
@@ -168,6 +169,37 @@ impl Client {
             return Err(String::from_utf8_lossy(answer).into_owned().into());
         }
         Ok(count)
+    }
+}
+
+/// One load on a queue of a running server.
+#[derive(Args)]
+pub(crate) struct QueueLoad {
+    #[arg(long)]
+    port: u16,
+    #[arg(long, default_value = "load")]
+    queue: String,
+    #[arg(long)]
+    round: Round,
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Messages to send before.
+    #[arg(long, default_value_t = 0)]
+    fill: usize,
+}
+
+impl QueueLoad {
+    pub(crate) async fn run(&self) -> Result<(), Failure> {
+        let queue = Queue::create(&Env::real(), self.port, &self.queue).await?;
+        if self.fill > 0 {
+            queue.fill(self.fill).await?;
+        }
+        let loaded = queue.load(self.round, self.connections, Duration::from_secs(self.seconds)).await?;
+        let p50 = micros(loaded.rounds.percentile(50));
+        anstream::println!("{:.0} messages/s, p50 {p50:.0} us, {} rounds", loaded.rate(), loaded.rounds.count());
+        Ok(())
     }
 }
 
