@@ -1,5 +1,5 @@
 """The hooks of functions that are restored from a snapshot, by the names of AWS's package. They may be registered anywhere;
-they run only where a function is initialised once for many environments.
+they run only where a function is initialised once for many environments: published versions with SnapStart.
 """
 
 _before_snapshot = []

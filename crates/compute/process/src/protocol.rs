@@ -14,7 +14,7 @@ use rustix::net::{
 };
 
 /// Raised with every change of a message.
-pub(crate) const VERSION: u16 = 3;
+pub(crate) const VERSION: u16 = 4;
 /// AWS Lambda's quota "Execution processes/threads".
 pub(crate) const PROCESSES_MAX: u64 = 1024;
 /// The greatest packet, in bytes; environment variables are bounded far below it.
@@ -90,7 +90,7 @@ pub(crate) enum Request {
         #[n(3)]
         processes_max: u64,
     },
-    /// Give a prepared process what it is to be.
+    /// Give a prepared process what it is to be. Descriptors, when it is to be restored: the program, the image.
     #[n(17)]
     Assign {
         #[n(0)]
@@ -105,6 +105,19 @@ pub(crate) enum Request {
         id: u64,
         #[n(1)]
         program: Box<Template>,
+    },
+    /// Copy a process that has stopped itself, so that others can be made like it. Descriptors: a file for its memory, a
+    /// file for the program that puts one together.
+    #[n(19)]
+    Copy {
+        #[n(0)]
+        id: u64,
+        /// Where its thread keeps its own number, as it says itself.
+        #[n(1)]
+        thread_id: u64,
+        /// The path of the first file.
+        #[n(2)]
+        image: String,
     },
     /// Open the way out of a shell, before a function enters it. The answer carries `ask`, a number above every shell's.
     #[n(20)]
@@ -134,7 +147,7 @@ pub(crate) enum Kind {
 }
 
 /// What is the function's, attached and set from outside.
-#[derive(Debug, Encode, Decode)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub(crate) struct Assignment {
     /// The folder at `/var/task`; absent while a runtime is only booted.
     #[n(0)]
@@ -166,7 +179,7 @@ pub(crate) struct Bounds {
 }
 
 /// A program that a blank process becomes.
-#[derive(Debug, Encode, Decode)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub(crate) struct Run {
     /// The program inside the sandbox: the first of these paths that exists.
     #[n(0)]
@@ -179,6 +192,9 @@ pub(crate) struct Run {
     /// Whether it keeps the private channel.
     #[n(3)]
     pub(crate) channel: bool,
+    /// Whether it becomes a copy of a process instead: what is executed comes as a descriptor.
+    #[n(4)]
+    pub(crate) restore: bool,
 }
 
 /// A runtime that is started once and forked for many.
@@ -317,6 +333,17 @@ pub(crate) enum Reply {
         gauges: Gauges,
         #[n(3)]
         micros: u64,
+    },
+    /// The answer to [`Request::Copy`]. Descriptor: the image to be read, by a way that shows nothing of its path.
+    #[n(19)]
+    Copied {
+        #[n(0)]
+        id: u64,
+        #[n(1)]
+        bytes: u64,
+        /// Why there can be no copy, a lower-case fragment.
+        #[n(2)]
+        refused: Option<String>,
     },
     /// Everything in the shell has ended.
     #[n(4)]

@@ -14,6 +14,8 @@ use rustix::process::Pid;
 pub(crate) mod alone;
 pub(crate) mod bpf;
 pub(crate) mod event;
+pub(crate) mod restorer;
+pub(crate) mod trace;
 
 /// Which side of a fork this is.
 pub(crate) enum Forked {
@@ -79,6 +81,24 @@ pub(crate) fn execve(path: &CString, arguments: &[CString], variables: &[CString
     let (argv, envp) = (pointers(arguments), pointers(variables));
     // SAFETY: both arrays end with a null pointer and their strings outlive the call.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Replaces the process image by the program behind a descriptor; returns only the error.
+pub(crate) fn exec_descriptor(program: BorrowedFd<'_>, arguments: &[CString], variables: &[CString]) -> io::Error {
+    let pointers = |texts: &[CString]| texts.iter().map(|t| t.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
+    let (argv, envp) = (pointers(arguments), pointers(variables));
+    // SAFETY: the path is an empty C string; both arrays end with a null pointer and their strings outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
     io::Error::last_os_error()
 }
 

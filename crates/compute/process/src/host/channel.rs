@@ -25,6 +25,8 @@ const STREAM_BEGIN: u8 = 7;
 const STREAM_BODY: u8 = 8;
 const STREAM_END: u8 = 9;
 const STREAM_ERROR: u8 = 10;
+/// A process that is to be copied stands still.
+const SNAPSHOT: u8 = 17;
 /// Kind and sequence number.
 const HEAD_BYTES: usize = 5;
 /// A log record is cut like a line; an error document is bounded like a response.
@@ -246,6 +248,7 @@ impl ChannelReader {
             ERROR if current => Some(typed(body, |error_type, payload| Message::Error { error_type, payload })?),
             INIT_ERROR => Some(typed(body, |error_type, payload| Message::InitError { error_type, payload })?),
             LOG => Some(Message::Log(body)),
+            SNAPSHOT => Some(Message::Snapshot(body)),
             STREAM_BEGIN if current => Some(Message::StreamBegin { content_type: content_type(&body) }),
             STREAM_BODY if current => Some(Message::StreamBody(body)),
             STREAM_END if current => Some(Message::StreamEnd(None)),

@@ -35,6 +35,8 @@ use crate::protocol::{End, Gauges};
 
 /// How long the last output of an invocation may wait for a sink that is full.
 pub(super) const DRAIN_WAIT: Duration = Duration::from_secs(1);
+/// How long restoring may take, after-restore hooks included (Lambda developer guide, "Restore phase").
+const RESTORE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an environment is put together from.
 pub(super) struct Parts {
@@ -179,7 +181,8 @@ impl ProcessEnvironment {
     pub(super) async fn initialise(mut self) -> Result<Self, StartError> {
         let before = self.init_duration;
         let begun = self.env.monotonic();
-        let limit = self.spec.init_timeout.saturating_sub(before);
+        let limit = if self.origin == Origin::Restored { RESTORE_TIMEOUT } else { self.spec.init_timeout };
+        let limit = limit.saturating_sub(before);
         let mut happened = self.inner.wait(limit, &mut Delivery::new(None)).await;
         self.tell_runtime_done(&happened);
         if matches!(happened, Happened::Message(Message::Ready)) {
@@ -194,18 +197,42 @@ impl ProcessEnvironment {
         self.telemetry.tell(What::init_report(&self.spec, end, self.init_duration));
         Stage::show_extensions(&self.api).await;
         self.telemetry.close();
-        let outcome = match happened {
-            Happened::Message(Message::Ready) => {
-                self.inner.output.drain_within(DRAIN_WAIT).await;
-                self.cpu_seen = self.inner.gauge.cpu();
-                if let Some(quota) = self.quota.take()
-                    && let Err(error) = quota.set(self.spec.memory_mib.into(), MIB_PER_PROCESSOR)
-                {
-                    tracing::warn!(%error, "an environment's processor time cannot be limited");
-                }
-                self.quiet.rest();
-                return Ok(self);
+        if matches!(happened, Happened::Message(Message::Ready)) {
+            self.inner.output.drain_within(DRAIN_WAIT).await;
+            self.cpu_seen = self.inner.gauge.cpu();
+            if let Some(quota) = self.quota.take()
+                && let Err(error) = quota.set(self.spec.memory_mib.into(), MIB_PER_PROCESSOR)
+            {
+                tracing::warn!(%error, "an environment's processor time cannot be limited");
             }
+            self.quiet.rest();
+            return Ok(self);
+        }
+        Err(self.uninitialised(happened).await)
+    }
+
+    /// Waits until the initialised process stands still to be copied; answers what it says of itself.
+    pub(super) async fn until_snapshot(mut self) -> Result<(Self, Bytes), StartError> {
+        let limit = self.spec.init_timeout.saturating_sub(self.init_duration);
+        let begun = self.env.monotonic();
+        let happened = self.inner.wait(limit, &mut Delivery::new(None)).await;
+        self.init_duration += self.env.monotonic().since(begun);
+        self.inner.extensions.close_registration();
+        match happened {
+            Happened::Message(Message::Snapshot(_)) if self.inner.extensions.any() => {
+                Err(StartError::NoSnapshot { reason: "it has extensions".to_owned() })
+            }
+            Happened::Message(Message::Snapshot(word)) => {
+                self.inner.output.drain_within(DRAIN_WAIT).await;
+                Ok((self, word))
+            }
+            happened => Err(self.uninitialised(happened).await),
+        }
+    }
+
+    /// The failure that ended an initialisation.
+    async fn uninitialised(&mut self, happened: Happened) -> StartError {
+        let outcome = match happened {
             Happened::Message(Message::InitError { error_type, payload } | Message::Error { error_type, payload }) => {
                 InitOutcome::Error { error_type, payload }
             }
@@ -226,7 +253,7 @@ impl ProcessEnvironment {
         }
         let figures = self.figures(Duration::ZERO, Duration::ZERO);
         let log_tail = self.inner.output.take_tail();
-        Err(StartError::Init(Box::new(InitFailure { outcome, figures, log_tail })))
+        StartError::Init(Box::new(InitFailure { outcome, figures, log_tail }))
     }
 
     fn tell_runtime_done(&self, happened: &Happened) {
@@ -234,11 +261,12 @@ impl ProcessEnvironment {
     }
 
     fn figures(&mut self, duration: Duration, cpu: Duration) -> Figures {
-        let init_duration = self.first.then_some(self.init_duration);
+        let init = self.first.then_some(self.init_duration);
+        let is_restored = self.origin == Origin::Restored;
         Figures {
             duration,
-            init_duration,
-            restore_duration: None,
+            init_duration: init.filter(|_| !is_restored),
+            restore_duration: init.filter(|_| is_restored),
             memory_bytes_max: self.inner.gauge.memory_peak(),
             cpu,
         }
@@ -261,7 +289,11 @@ impl ProcessEnvironment {
                 Outcome::FunctionError { error_type, payload }
             }
             Happened::Message(
-                Message::Ready | Message::Log(_) | Message::StreamBegin { .. } | Message::StreamBody(_),
+                Message::Ready
+                | Message::Log(_)
+                | Message::Snapshot(_)
+                | Message::StreamBegin { .. }
+                | Message::StreamBody(_),
             ) => Outcome::Exited(self.kill(Reason::Failure).await),
             Happened::TimedOut => {
                 self.kill(Reason::Timeout).await;

@@ -39,6 +39,8 @@ pub(crate) enum Message {
         payload: Bytes,
     },
     Log(Bytes),
+    /// The initialisation is over and the process stands still to be copied; what it says of itself.
+    Snapshot(Bytes),
     /// A streamed response begins.
     StreamBegin {
         content_type: Option<String>,

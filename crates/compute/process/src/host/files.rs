@@ -17,6 +17,7 @@ const RUNTIME_FILES: &[(&str, &[u8])] = &[
     ("python/runtime_warming.py", include_bytes!("../../../../../runtimes/python/runtime_warming.py")),
     ("snapshot_restore_py.py", include_bytes!("../../../../../runtimes/python/snapshot_restore_py.py")),
     ("python/runtime_fork.py", include_bytes!("../../../../../runtimes/python/runtime_fork.py")),
+    ("python/runtime_snapshot.py", include_bytes!("../../../../../runtimes/python/runtime_snapshot.py")),
     ("python/runtime_template.py", include_bytes!("../../../../../runtimes/python/runtime_template.py")),
     ("python/runtime_context.py", include_bytes!("../../../../../runtimes/python/runtime_context.py")),
     ("python/runtime_logging.py", include_bytes!("../../../../../runtimes/python/runtime_logging.py")),

@@ -133,6 +133,29 @@ impl Link {
         Ok(self.ask(id, &request, &[]).await?.0)
     }
 
+    /// Has a prepared process become a copy: `descriptors` are the program that makes it one, and the image.
+    pub(crate) async fn restore(
+        &self,
+        id: u64,
+        assignment: Assignment,
+        descriptors: &[OwnedFd],
+    ) -> Result<Reply, Fault> {
+        let request = Request::Assign { id, assignment: Box::new(assignment) };
+        Ok(self.ask(id, &request, descriptors).await?.0)
+    }
+
+    /// Has a process copied that has stopped itself; `files` take its memory and the program that makes it again.
+    /// The first of them lies at `image`, and is answered to be read.
+    pub(crate) async fn copy(
+        &self,
+        id: u64,
+        thread_id: u64,
+        image: String,
+        files: &[OwnedFd],
+    ) -> Result<Answer, Fault> {
+        self.ask(id, &Request::Copy { id, thread_id, image }, files).await
+    }
+
     /// Asks for a template in a shell.
     pub(crate) async fn template(&self, id: u64, template: Template) -> Result<Reply, Fault> {
         let request = Request::Template { id, program: Box::new(template) };
@@ -331,6 +354,7 @@ impl Link {
             | Reply::Added { id, .. }
             | Reply::Prepared { id, .. }
             | Reply::Assigned { id, .. }
+            | Reply::Copied { id, .. }
             | Reply::TemplateReady { id, .. }
             | Reply::Socket { ask: id }
             | Reply::Egress { ask: id } => {

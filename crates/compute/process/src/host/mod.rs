@@ -18,6 +18,7 @@ mod runtime_api;
 mod seat;
 mod seen;
 mod shutdown;
+mod snapshot;
 mod stage;
 mod stream;
 mod telemetry;
@@ -39,14 +40,16 @@ use base_env::{Env, Moment};
 use base_types::{Fault, FaultKind};
 use compute_api::{
     Egress, EndpointSender, EnvironmentId, EnvironmentSpec, Finding, FindingState, FunctionHost, HostReport,
-    InitFailure, InitOutcome, InstalledRuntime, IsolationLevel, IsolationReport, Language, RuntimeListing,
+    InitFailure, InitOutcome, InstalledRuntime, IsolationLevel, IsolationReport, Language, Origin, RuntimeListing,
     SUPPORTED_RUNTIMES, StartError, Wall, WallState,
 };
 use environment::Parts;
 pub use environment::ProcessEnvironment;
 use link::{Host, Link};
 use pool::Pool;
+use seat::{Make, Seat, Shape};
 use seen::Seen;
+use snapshot::Snapshots;
 use stage::{Stage, Unstarted};
 use template::Templates;
 use tokio::sync::Semaphore;
@@ -130,6 +133,7 @@ pub(crate) struct Inner {
     living: AtomicUsize,
     pool: Pool,
     templates: Templates,
+    snapshots: Snapshots,
     seen: Seen,
     /// Turns of those who make a seat for themselves.
     making: Semaphore,
@@ -146,6 +150,15 @@ impl Drop for Room {
     fn drop(&mut self) {
         self.link.end(self.id);
     }
+}
+
+/// What a function is given a seat for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To answer invocations.
+    Run,
+    /// To be initialised and copied.
+    Snapshot,
 }
 
 /// What the launcher's part of a start took.
@@ -212,6 +225,7 @@ impl ProcessHost {
             living: AtomicUsize::new(0),
             pool,
             templates: Templates::default(),
+            snapshots: Snapshots::default(),
             seen,
             making: Semaphore::new(MAKING_MAX),
             refilling: Once::new(),
@@ -272,6 +286,104 @@ impl ProcessHost {
         }
     }
 
+    /// The shape of a restored process of this version, if it is to have one and its snapshot is there; it is taken if it
+    /// is not. Who cannot have one starts like all others.
+    async fn restored(
+        &self,
+        spec: &Arc<EnvironmentSpec>,
+        runtime: &InstalledRuntime,
+    ) -> Result<Option<Shape>, StartError> {
+        let Some(name) = &spec.snapshot else { return Ok(None) };
+        match self.snapshot_of(name, spec, runtime).await {
+            Ok(_) => Ok(Some(Shape { make: Make::Restored(Arc::clone(name)), tmp_mib: spec.tmp_mib })),
+            Err(StartError::Init(failure)) => Err(StartError::Init(failure)),
+            Err(StartError::NoSnapshot { .. }) => Ok(None),
+            Err(error) => {
+                tracing::warn!(function = spec.function_arn, ?error, "a snapshot cannot be taken now");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives a seat its function, up to the moment at which the runtime runs.
+    async fn enter(
+        &self,
+        spec: &Arc<EnvironmentSpec>,
+        runtime: &InstalledRuntime,
+        (seat, origin, place): (Seat, Origin, Place),
+        purpose: Purpose,
+    ) -> Result<ProcessEnvironment, StartError> {
+        // The function's initialisation begins here; how busy the host was before is not its doing.
+        let begun = self.0.env.monotonic();
+        let id = seat.room.id;
+        let mut listeners = seat.listeners.into_iter().map(TcpListener::from);
+        let (Some(runtime_api), Some(endpoint)) = (listeners.next(), listeners.next()) else {
+            return Err(Fault::new(FaultKind::Internal, "enter a sandbox: it has no listeners").into());
+        };
+        let custom = runtime.language == Language::Custom;
+        let mut stage = Stage::open(&self.0.env, spec, (&self.0.link, id), runtime_api, custom);
+        let io_fault = |error: io::Error| Fault::internal("tell a waiting runtime its function", error);
+        stage.listen(seat.stdout, seat.stderr).map_err(io_fault)?;
+        let is_restored = matches!(seat.shape.make, Make::Restored(_));
+        let mut assignment = seat::assignment(spec, runtime, &seat.shape);
+        if let (Purpose::Snapshot, Some(run)) = (purpose, &mut assignment.run) {
+            snapshot::stand_still(run);
+        }
+        let mut opened = false;
+        if Stage::has_external(spec) {
+            if let Some(sockets) = self.way_out(id, spec).await? {
+                stage.servers.spawn(egress::serve(sockets, Arc::clone(spec), self.0.env.clone()));
+                opened = true;
+            }
+            // They are there before the runtime and see what it will see.
+            let run = assignment.run.take();
+            if let Reply::Failed { stage, errno, .. } = self.0.link.assign(id, assignment).await? {
+                return Err(launcher_fault(&stage, errno).into());
+            }
+            stage = self.start_extensions(stage, runtime.language, begun).await?;
+            assignment = Assignment { code: None, layers: Vec::new(), language: None, limits: None, run };
+        }
+        // Asked for together: the launcher opens the way out before the function runs, and nobody waits twice.
+        let assigning = async {
+            // A restored process has everything already.
+            if is_restored { Ok(Reply::Assigned { id, micros: 0 }) } else { self.0.link.assign(id, assignment).await }
+        };
+        let opening = async { if opened { Ok(None) } else { self.way_out(id, spec).await } };
+        let (way_out, answer) = tokio::join!(opening, assigning);
+        let (way_out, answer) = (way_out?, answer?);
+        let entering = match answer {
+            Reply::Assigned { micros, .. } => Duration::from_micros(micros),
+            Reply::Failed { stage, errno, .. } if stage == "exec" => return Err(self.not_executable(errno, begun)),
+            Reply::Failed { stage, errno, .. } => return Err(launcher_fault(&stage, errno).into()),
+            _ => return Err(Fault::new(FaultKind::Internal, "enter a sandbox: a confused answer").into()),
+        };
+        let mut channel = (!custom).then_some(seat.channel);
+        if let (Some(channel), true) = (&mut channel, is_restored || seat.shape.runtime().is_some()) {
+            // It fits into the socket's buffer: variables are bounded far below it.
+            let frame = seat::assign_frame(spec, runtime.language).map_err(io_fault)?;
+            channel.write_all(&frame).map_err(io_fault)?;
+        }
+        let parts = Parts {
+            stage,
+            ended: seat.ended,
+            room: seat.room,
+            place,
+            id: EnvironmentId(id),
+            report: seat.report,
+            channel,
+            endpoint,
+            way_out,
+            connections: self.0.endpoint.clone(),
+            quota: self.0.settings.cpu_quota.then(|| gauge::Quota::of(&seat.gauges)).flatten(),
+            gauges: seat.gauges,
+            pid: seat.pid,
+            begun,
+            steps: StartSteps { shell: seat.made_in, entering },
+            origin,
+        };
+        Ok(ProcessEnvironment::assemble(parts).map_err(io_fault)?)
+    }
+
     async fn check(&self, spec: &EnvironmentSpec) -> Result<InstalledRuntime, StartError> {
         let inner = Arc::clone(&self.0);
         let runtimes = match self.0.runtimes.get() {
@@ -314,83 +426,32 @@ impl FunctionHost for ProcessHost {
     async fn start(&self, spec: Arc<EnvironmentSpec>) -> Result<ProcessEnvironment, StartError> {
         let runtime = self.check(&spec).await?;
         let place = self.admit()?;
+        let restored = self.restored(&spec, &runtime).await?;
         let starting = self.starting();
-        let shape = self.shape(&spec, &runtime).await;
+        let shape = match restored {
+            Some(shape) => shape,
+            None => self.shape(&spec, &runtime).await,
+        };
         self.0.seen.note(&shape);
         let (seat, origin) = self.seat(shape, &runtime).await?;
-        // The function's initialisation begins here; how busy the host was before is not its doing.
-        let begun = self.0.env.monotonic();
-        let id = seat.room.id;
-        let mut listeners = seat.listeners.into_iter().map(TcpListener::from);
-        let (Some(runtime_api), Some(endpoint)) = (listeners.next(), listeners.next()) else {
-            return Err(Fault::new(FaultKind::Internal, "enter a sandbox: it has no listeners").into());
-        };
-        let custom = runtime.language == Language::Custom;
-        let mut stage = Stage::open(&self.0.env, &spec, (&self.0.link, id), runtime_api, custom);
-        let io_fault = |error: io::Error| Fault::internal("tell a waiting runtime its function", error);
-        stage.listen(seat.stdout, seat.stderr).map_err(io_fault)?;
-        let mut assignment = seat::assignment(&spec, &runtime, &seat.shape);
-        let mut opened = false;
-        if Stage::has_external(&spec) {
-            if let Some(sockets) = self.way_out(id, &spec).await? {
-                stage.servers.spawn(egress::serve(sockets, Arc::clone(&spec), self.0.env.clone()));
-                opened = true;
-            }
-            // They are there before the runtime and see what it will see.
-            let run = assignment.run.take();
-            if let Reply::Failed { stage, errno, .. } = self.0.link.assign(id, assignment).await? {
-                return Err(launcher_fault(&stage, errno).into());
-            }
-            stage = self.start_extensions(stage, runtime.language, begun).await?;
-            assignment = Assignment { code: None, layers: Vec::new(), language: None, limits: None, run };
-        }
-        // Asked for together: the launcher opens the way out before the function runs, and nobody waits twice.
-        let assigning = self.0.link.assign(id, assignment);
-        let opening = async { if opened { Ok(None) } else { self.way_out(id, &spec).await } };
-        let (way_out, answer) = tokio::join!(opening, assigning);
-        let (way_out, answer) = (way_out?, answer?);
-        let entering = match answer {
-            Reply::Assigned { micros, .. } => Duration::from_micros(micros),
-            Reply::Failed { stage, errno, .. } if stage == "exec" => return Err(self.not_executable(errno, begun)),
-            Reply::Failed { stage, errno, .. } => return Err(launcher_fault(&stage, errno).into()),
-            _ => return Err(Fault::new(FaultKind::Internal, "enter a sandbox: a confused answer").into()),
-        };
-        let mut channel = (!custom).then_some(seat.channel);
-        if let (Some(channel), true) = (&mut channel, seat.shape.runtime().is_some()) {
-            // It fits into the socket's buffer: variables are bounded far below it.
-            let frame = seat::assign_frame(&spec, runtime.language).map_err(io_fault)?;
-            channel.write_all(&frame).map_err(io_fault)?;
-        }
-        let parts = Parts {
-            stage,
-            ended: seat.ended,
-            room: seat.room,
-            place,
-            id: EnvironmentId(id),
-            report: seat.report,
-            channel,
-            endpoint,
-            way_out,
-            connections: self.0.endpoint.clone(),
-            quota: self.0.settings.cpu_quota.then(|| gauge::Quota::of(&seat.gauges)).flatten(),
-            gauges: seat.gauges,
-            pid: seat.pid,
-            begun,
-            steps: StartSteps { shell: seat.made_in, entering },
-            origin,
-        };
-        let environment = ProcessEnvironment::assemble(parts).map_err(io_fault)?;
+        let environment = self.enter(&spec, &runtime, (seat, origin, place), Purpose::Run).await?;
         let started = environment.initialise().await;
         drop(starting);
         Self::begin_refilling(&self.0);
         started
     }
 
-    async fn snapshot(&self, _: Arc<EnvironmentSpec>) -> Result<(), StartError> {
-        Err(StartError::NoSnapshot { reason: "every environment is initialised by itself on this host".to_owned() })
+    async fn snapshot(&self, spec: Arc<EnvironmentSpec>) -> Result<(), StartError> {
+        let runtime = self.check(&spec).await?;
+        let Some(name) = &spec.snapshot else {
+            return Err(StartError::NoSnapshot { reason: "it has no name for one".to_owned() });
+        };
+        self.snapshot_of(name, &spec, &runtime).await.map(drop)
     }
 
-    fn forget_snapshot(&self, _: &str) {}
+    fn forget_snapshot(&self, snapshot: &str) {
+        self.forget(snapshot);
+    }
 
     fn runtimes(&self) -> Arc<RuntimeListing> {
         self.0.runtimes()
@@ -403,6 +464,7 @@ impl FunctionHost for ProcessHost {
     async fn shutdown(&self) {
         self.0.pool.clear();
         self.0.templates.clear();
+        self.0.snapshots.clear();
         self.0.link.close();
         self.0.link.all_ended().await;
     }

@@ -137,7 +137,7 @@ impl Pool {
             .map(|(_, shape)| shape.clone())
     }
 
-    fn put(&self, shape: &Shape, seat: Option<Seat>) {
+    pub(super) fn put(&self, shape: &Shape, seat: Option<Seat>) {
         let mut shelves = self.shelves.lock();
         let Some(shelf) = shelves.get_mut(shape) else { return };
         match seat {
@@ -161,6 +161,14 @@ impl Pool {
             }
             wanted > 0
         });
+        // Outside the lock: each end is a word to the launcher.
+        drop(gone);
+    }
+
+    /// Ends the copies of a snapshot, which will not be asked for again.
+    pub(super) fn forget_snapshot(&self, snapshot: &str) {
+        let is_one = |shape: &Shape| matches!(&shape.make, Make::Restored(name) if **name == *snapshot);
+        let gone: Vec<_> = self.shelves.lock().extract_if(|shape, _| is_one(shape)).collect();
         // Outside the lock: each end is a word to the launcher.
         drop(gone);
     }

@@ -53,6 +53,8 @@ pub(super) enum Make {
     Blank,
     /// A fork of a Python template.
     Python(Forks),
+    /// A copy of a version's initialised process, by the name of its snapshot.
+    Restored(Arc<str>),
     /// A booted Node with room for this much.
     Node { runtime: String, memory_mib: u32 },
 }
@@ -62,6 +64,7 @@ impl Make {
     fn origin(&self, waited: bool) -> Origin {
         match (self, waited) {
             (Self::Blank, _) => Origin::Fresh,
+            (Self::Restored(_), _) => Origin::Restored,
             (_, true) => Origin::Pooled,
             (Self::Python(_), false) => Origin::Forked,
             (Self::Node { .. }, false) => Origin::Fresh,
@@ -182,7 +185,7 @@ impl ProcessHost {
         // Before it can have ended: who asks later learns only that it is gone.
         let ended = self.0.link.ended(id);
         let kind = match &shape.make {
-            Make::Blank | Make::Node { .. } => Kind::Blank,
+            Make::Blank | Make::Restored(_) | Make::Node { .. } => Kind::Blank,
             Make::Python(forks) => match self.0.templates.fork(forks, begun) {
                 Some(of) => Kind::Fork(of),
                 None => return Err(Refused::Step { stage: "template".to_owned(), errno: libc::ESRCH }),
@@ -198,6 +201,9 @@ impl ProcessHost {
         let report = self.isolation(host_uid, walls);
         if let (Make::Node { memory_mib, .. }, Some(runtime)) = (&shape.make, runtime) {
             self.boot_node(id, runtime, *memory_mib).await?;
+        }
+        if let Make::Restored(name) = &shape.make {
+            self.restore(id, name, &channel).await?;
         }
         let made_in = self.0.env.monotonic().since(begun);
         let shape = shape.clone();
@@ -216,6 +222,7 @@ impl ProcessHost {
             arguments,
             variables: variables::before_assignment(&runtime.name, Language::Node),
             channel: true,
+            restore: false,
         };
         let assignment = Assignment { code: None, layers: Vec::new(), language: prefix, limits: None, run: Some(run) };
         match self.0.link.assign(id, assignment).await? {
@@ -243,7 +250,7 @@ pub(super) fn assignment(spec: &EnvironmentSpec, runtime: &InstalledRuntime, sea
     let text = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
     let (language, run) = match seat.make {
         Make::Blank => program(spec, runtime),
-        Make::Python(_) | Make::Node { .. } => (None, None),
+        Make::Python(_) | Make::Restored(_) | Make::Node { .. } => (None, None),
     };
     Assignment {
         code: Some(text(&spec.code)),
@@ -272,7 +279,7 @@ fn program(spec: &EnvironmentSpec, runtime: &InstalledRuntime) -> (Option<String
     };
     let variables = variables::of(spec, runtime.language);
     let channel = runtime.language != Language::Custom;
-    (language, Some(Run { programs, arguments, variables, channel }))
+    (language, Some(Run { programs, arguments, variables, channel, restore: false }))
 }
 
 fn node_arguments(program: &str, memory_mib: u32) -> Vec<String> {
@@ -310,7 +317,7 @@ impl Shape {
     /// The runtime behind it, if it has one.
     pub(super) fn runtime(&self) -> Option<&str> {
         match &self.make {
-            Make::Blank => None,
+            Make::Blank | Make::Restored(_) => None,
             Make::Python(forks) => Some(&forks.runtime),
             Make::Node { runtime, .. } => Some(runtime),
         }

@@ -32,6 +32,10 @@ impl Seen {
 
     /// Keeps a shape as the last one asked for. Writes only when it was not among those kept.
     pub(super) fn note(&self, shape: &Shape) {
+        if matches!(shape.make, Make::Restored(_)) {
+            // What it would be made from is gone with the server.
+            return;
+        }
         let mut shapes = self.shapes.lock();
         if shapes.contains(shape) {
             return;
@@ -53,7 +57,7 @@ impl Seen {
 fn line(shape: &Shape) -> String {
     let tmp = shape.tmp_mib;
     match &shape.make {
-        Make::Blank => format!("blank {tmp}"),
+        Make::Blank | Make::Restored(_) => format!("blank {tmp}"),
         Make::Python(forks) => format!("python {tmp} {} {}", forks.runtime, forks.account),
         Make::Node { runtime, memory_mib } => format!("node {tmp} {runtime} {memory_mib}"),
     }

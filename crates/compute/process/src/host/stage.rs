@@ -139,6 +139,7 @@ impl Stage {
             arguments: vec![path],
             variables: variables.iter().filter(|variable| !is_withheld(variable)).cloned().collect(),
             channel: false,
+            restore: false,
         };
         let reply = self.link.add(self.id, run, vec![stdout_end, stderr_end]).await.map_err(Unstarted::Host)?;
         match reply {

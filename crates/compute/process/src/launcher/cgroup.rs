@@ -216,6 +216,13 @@ impl Group {
             .collect()
     }
 
+    /// Every process of the group, as the caller numbers them.
+    pub(crate) fn processes(&self) -> io::Result<Vec<i32>> {
+        let Some(folder) = self.folders.first() else { return Ok(Vec::new()) };
+        let text = fs::read_to_string(folder.join("cgroup.procs"))?;
+        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
     /// The files that the server reads.
     pub(crate) fn gauges(&self) -> Gauges {
         let text = |path: PathBuf| if path.exists() { path.display().to_string() } else { String::new() };

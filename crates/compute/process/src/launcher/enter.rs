@@ -21,6 +21,7 @@ use rustix::{
 
 use super::{
     cgroup::{Group, Limits},
+    image::IMAGE,
     seccomp,
     shell::{self, At, Failure, Ids, Shell, Spaces},
     tmpdisk::{self, Disks},
@@ -120,6 +121,7 @@ pub(crate) fn order(entry: &Entry) -> Run {
         arguments: entry.arguments.clone(),
         variables: entry.variables.clone(),
         channel: true,
+        restore: false,
     }
 }
 
@@ -362,8 +364,8 @@ fn run(report: &OwnedFd) -> Failure {
     let word = protocol::send(report.as_fd(), &Report::Walled, &[])
         .and_then(|()| protocol::receive::<Run>(report.as_fd()))
         .at("entering");
-    let order = match word {
-        Ok(Some((order, _))) => order,
+    let (order, descriptors) = match word {
+        Ok(Some(order)) => order,
         Ok(None) => sys::exit_now(1),
         Err(failure) => return failure,
     };
@@ -379,6 +381,9 @@ fn run(report: &OwnedFd) -> Failure {
     {
         return failure;
     }
+    if order.restore {
+        return restore(&descriptors, &arguments, &variables);
+    }
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for program in &programs {
         last = sys::execve(program, &arguments, &variables);
@@ -387,4 +392,20 @@ fn run(report: &OwnedFd) -> Failure {
         }
     }
     Failure { stage: "exec".to_owned(), errno: last.raw_os_error().unwrap_or_default() }
+}
+
+/// Becomes a copy of a process: the program puts it together from the image. Returns only the failure.
+fn restore(descriptors: &[OwnedFd], arguments: &[CString], variables: &[CString]) -> Failure {
+    let [program, image] = descriptors else {
+        return Failure { stage: "files of an image".to_owned(), errno: libc::EINVAL };
+    };
+    let placed = sys::above_low(program.as_fd())
+        .and_then(|program| Ok((program, sys::above_low(image.as_fd())?)))
+        .and_then(|(program, image)| sys::place_descriptor(image.as_fd(), IMAGE).map(|()| program));
+    let program = match placed.at("descriptors") {
+        Ok(program) => program,
+        Err(failure) => return failure,
+    };
+    let error = sys::exec_descriptor(program.as_fd(), arguments, variables);
+    Failure { stage: "restoring".to_owned(), errno: error.raw_os_error().unwrap_or_default() }
 }

@@ -6,10 +6,12 @@ mod cgroup;
 mod egress;
 mod enter;
 mod extra;
+mod image;
 mod netlink;
 mod prepare;
 mod seccomp;
 mod shell;
+mod snapshot;
 mod template;
 mod tmpdisk;
 mod uids;
@@ -290,7 +292,11 @@ impl Launcher {
                     Err(failure) => self.refuse(id, failure),
                 }
             }
-            Request::Assign { id, assignment } => match self.assign(id, &assignment) {
+            Request::Copy { id, thread_id, image } => match self.copy(id, thread_id, &image, descriptors) {
+                Ok(()) => Ok(()),
+                Err(failure) => self.refuse(id, failure),
+            },
+            Request::Assign { id, assignment } => match self.assign(id, &assignment, &descriptors) {
                 Ok(None) => Ok(()),
                 Ok(Some(reply)) => self.tell(&reply, &[]),
                 Err(failure) => self.refuse(id, failure),

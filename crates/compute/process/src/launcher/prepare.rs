@@ -20,7 +20,7 @@ use super::{
     enter::{self, Ground, Report, Trees},
     micros_since,
     shell::{self, At, Failure, Shell},
-    template, walls,
+    snapshot, template, walls,
 };
 use crate::{
     protocol::{self, Assignment, Found, Kind, Reply},
@@ -31,6 +31,9 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(10);
 /// How long a fork may take: who waits for it can be given a fresh process instead.
 const FORK_WAIT: Duration = Duration::from_millis(2500);
+
+/// How long the copying of a process may take; it may be large.
+const COPY_WAIT: Duration = Duration::from_secs(120);
 
 /// What a room waits for.
 pub(super) struct Task {
@@ -48,6 +51,8 @@ pub(super) enum Step {
     Executing { report: OwnedFd },
     /// A template boots.
     Booting,
+    /// A child copies the process.
+    Copying { report: OwnedFd, image: OwnedFd },
 }
 
 impl Room {
@@ -55,7 +60,7 @@ impl Room {
     pub(super) fn awaited(&self) -> Option<&OwnedFd> {
         match &self.task.as_ref()?.step {
             Step::Building => Some(&self.shell.control),
-            Step::Walling { report, .. } | Step::Executing { report } => Some(report),
+            Step::Walling { report, .. } | Step::Executing { report } | Step::Copying { report, .. } => Some(report),
             Step::Booting => self.template.as_ref(),
         }
     }
@@ -100,7 +105,12 @@ impl Launcher {
     }
 
     /// Attaches what is a function's and sets its limits; [`Reply::Assigned`] follows, at once when nothing is executed.
-    pub(super) fn assign(&mut self, id: u64, assignment: &Assignment) -> Result<Option<Reply>, Failure> {
+    pub(super) fn assign(
+        &mut self,
+        id: u64,
+        assignment: &Assignment,
+        descriptors: &[OwnedFd],
+    ) -> Result<Option<Reply>, Failure> {
         let begun = clock();
         let trees = enter::belongings(assignment.code.as_deref(), assignment.language.as_deref(), &assignment.layers)?;
         let room = self.rooms.get(&id).ok_or_else(no_room)?;
@@ -120,7 +130,8 @@ impl Launcher {
         };
         let none = || Failure { stage: "the process is no blank one".to_owned(), errno: libc::EINVAL };
         let report = room.blank.take().ok_or_else(none)?;
-        protocol::send(report.as_fd(), run, &[]).at("entering")?;
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        protocol::send(report.as_fd(), run, &descriptors).at("entering")?;
         room.task = Some(Task { step: Step::Executing { report }, begun });
         Ok(None)
     }
@@ -152,6 +163,7 @@ impl Launcher {
                 let (gauges, micros) = (room.group.gauges(), micros_since(begun));
                 Ok(Some((Reply::TemplateReady { id, modules, gauges, micros }, Vec::new())))
             }
+            Step::Copying { report, image } => snapshot::hear(id, &report).map(|reply| Some((reply, vec![image]))),
             Step::Executing { report } => match protocol::receive::<Report>(report.as_fd()).at("exec")? {
                 // The socket closes at exec: its end is the success.
                 None => Ok(Some((Reply::Assigned { id, micros: micros_since(begun) }, Vec::new()))),
@@ -206,7 +218,11 @@ impl Launcher {
     pub(super) fn expire(&mut self) -> Vec<Reply> {
         let late = |room: &Room| {
             room.task.as_ref().is_some_and(|task| {
-                let most = if matches!(task.step, Step::Walling { fork: true, .. }) { FORK_WAIT } else { WAIT };
+                let most = match task.step {
+                    Step::Walling { fork: true, .. } => FORK_WAIT,
+                    Step::Copying { .. } => COPY_WAIT,
+                    _ => WAIT,
+                };
                 clock().saturating_sub(task.begun) > most
             })
         };

@@ -18,6 +18,7 @@ mod harness;
 mod node;
 mod python;
 mod restart;
+mod snapshot;
 mod starting;
 mod stream;
 mod telemetry;
