@@ -535,7 +535,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             input: &schema::PUT_EVENTS_REQUEST,
             output: Some(&schema::PUT_EVENTS_RESPONSE),
             result_wrapper: None,
-            class: Class::Transactional,
+            class: Class::Data,
             read_only: false,
             action: "events:PutEvents",
             body_bytes_max: 6291456,

@@ -8,6 +8,7 @@
 //! | `batch`, `names`, `tokens` | pure rules: what a batch may be, what names and ARNs mean, where a page goes on |
 //! | `tables` | the only file that knows keys |
 //! | `sink` | the port that takes functions' output |
+//! | `delivery` | log groups as targets of other services |
 //! | `tasks` | the reconciler: activity of streams, retention, space of what was deleted |
 //!
 //! Invariants: what exists is in the store, events are in the segments, and the two meet by identity, never by name: a group
@@ -17,6 +18,7 @@
 
 mod batch;
 mod deleted;
+mod delivery;
 mod error;
 mod names;
 mod ops;
@@ -30,6 +32,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use base_env::Env;
 use deleted::Deleted;
+pub use delivery::LogDeliveries;
 use parking_lot::RwLock;
 use services_kernel::PageTokens;
 use store_api::Store;
@@ -54,6 +57,12 @@ impl CloudWatchLogs {
     pub fn new(store: Store, segments: Segments, page_tokens: PageTokens) -> Self {
         let env = store.env().clone();
         Self { store, segments, page_tokens, env, deleted: Arc::default(), stored_bytes: Arc::default() }
+    }
+
+    /// Appends what other services deliver, to be kept reconciling.
+    #[must_use]
+    pub fn deliveries(&self) -> LogDeliveries {
+        LogDeliveries::new(self.clone())
     }
 
     /// The background work, to be kept reconciling.

@@ -8,6 +8,7 @@
 //! | `logs.owners` | (global) stream id | whose a stream is: events name streams by id only |
 //! | `logs.retained` | (global) group id | groups whose events expire |
 //! | `logs.trash` | (global) id | deleted groups and streams whose rows or events are still there |
+//! | `logs.intents` | (global) time · id | what was delivered and is to be appended |
 //! | `logs.activity` | (global) | up to where the streams' activity was taken over from the segments |
 //!
 //! The global ones are declared exceptions to "keys begin with account and region": the reconciler works for all of them,
@@ -24,6 +25,7 @@ const ORDER: Table<Marker> = Table::new(Family::Meta, "logs.order", 1);
 const OWNERS: Table<Owner> = Table::new(Family::Meta, "logs.owners", 1);
 const RETAINED: Table<Retained> = Table::new(Family::Meta, "logs.retained", 1);
 const TRASH: Table<Trash> = Table::new(Family::Queue, "logs.trash", 1);
+const INTENTS: Table<Intent> = Table::new(Family::Queue, "logs.intents", 1);
 const ACTIVITY: Table<Mark> = Table::new(Family::Meta, "logs.activity", 1);
 
 /// The identity of a group or stream; never reused.
@@ -103,6 +105,20 @@ pub(crate) struct Trash {
 struct Mark {
     #[n(0)]
     sequence: u64,
+}
+
+/// A log event that was delivered and is to be appended.
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Intent {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub(crate) group: Id,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub(crate) stream: Id,
+    #[n(2)]
+    pub(crate) at: Timestamp,
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub(crate) text: Vec<u8>,
 }
 
 /// A group and its name.
@@ -355,4 +371,19 @@ pub(crate) fn activity_mark(tx: &Tx) -> Result<u64, Fault> {
 
 pub(crate) fn put_activity_mark(tx: &Tx, sequence: u64) -> Result<(), Fault> {
     ACTIVITY.put(tx, &ACTIVITY.global_key(None), &Mark { sequence })
+}
+
+/// Woken when something was delivered.
+pub(crate) fn intents_topic() -> Key {
+    INTENTS.global_key(None)
+}
+
+pub(crate) fn put_intent(tx: &Tx, id: &Id, intent: &Intent) -> Result<(), Fault> {
+    INTENTS.put(tx, &INTENTS.global_key(None).time(tx.now()).bytes(id), intent)?;
+    tx.wake(&intents_topic(), 1)
+}
+
+/// What is to be appended, the oldest first.
+pub(crate) fn intents(tx: &Tx, limit: usize) -> Result<Vec<(Key, Intent)>, Fault> {
+    INTENTS.scan(tx, &INTENTS.global_key(None).prefix(), limit, Direction::Forward)
 }
