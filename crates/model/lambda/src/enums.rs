@@ -9,6 +9,30 @@ wire_schema::enumeration!(
 pub Architecture { X8664 = "x86_64", Arm64 = "arm64" });
 
 wire_schema::enumeration!(
+/// `EndPointType`.
+pub EndPointType { KafkaBootstrapServers = "KAFKA_BOOTSTRAP_SERVERS" });
+
+wire_schema::enumeration!(
+/// `EventSourceMappingMetric`.
+pub EventSourceMappingMetric { EventCount = "EventCount", ErrorCount = "ErrorCount", KafkaMetrics = "KafkaMetrics" });
+
+wire_schema::enumeration!(
+/// `EventSourceMappingSystemLogLevel`.
+pub EventSourceMappingSystemLogLevel { Debug = "DEBUG", Info = "INFO", Warn = "WARN" });
+
+wire_schema::enumeration!(
+/// `EventSourcePosition`.
+pub EventSourcePosition { TrimHorizon = "TRIM_HORIZON", Latest = "LATEST", AtTimestamp = "AT_TIMESTAMP" });
+
+wire_schema::enumeration!(
+/// `FullDocument`.
+pub FullDocument { UpdateLookup = "UpdateLookup", Default = "Default" });
+
+wire_schema::enumeration!(
+/// `FunctionResponseType`.
+pub FunctionResponseType { ReportBatchItemFailures = "ReportBatchItemFailures" });
+
+wire_schema::enumeration!(
 /// `FunctionUrlAuthType`.
 pub FunctionUrlAuthType { None = "NONE", AwsIam = "AWS_IAM" });
 
@@ -27,6 +51,18 @@ pub InvocationType { Event = "Event", RequestResponse = "RequestResponse", DryRu
 wire_schema::enumeration!(
 /// `InvokeMode`.
 pub InvokeMode { ResponseStream = "RESPONSE_STREAM", Buffered = "BUFFERED" });
+
+wire_schema::enumeration!(
+/// `KafkaEventSourceMappingConsumptionMode`.
+pub KafkaEventSourceMappingConsumptionMode { Stream = "Stream", Queue = "Queue" });
+
+wire_schema::enumeration!(
+/// `KafkaSchemaRegistryAuthType`.
+pub KafkaSchemaRegistryAuthType { BasicAuth = "BASIC_AUTH", ClientCertificateTlsAuth = "CLIENT_CERTIFICATE_TLS_AUTH", ServerRootCaCertificate = "SERVER_ROOT_CA_CERTIFICATE", OauthbearerAuth = "OAUTHBEARER_AUTH" });
+
+wire_schema::enumeration!(
+/// `KafkaSchemaValidationAttribute`.
+pub KafkaSchemaValidationAttribute { Key = "KEY", Value = "VALUE" });
 
 wire_schema::enumeration!(
 /// `LastUpdateStatus`.
@@ -57,12 +93,20 @@ wire_schema::enumeration!(
 pub ResponseStreamingInvocationType { RequestResponse = "RequestResponse", DryRun = "DryRun" });
 
 wire_schema::enumeration!(
+/// `SchemaRegistryEventRecordFormat`.
+pub SchemaRegistryEventRecordFormat { Json = "JSON", Source = "SOURCE" });
+
+wire_schema::enumeration!(
 /// `SnapStartApplyOn`.
 pub SnapStartApplyOn { PublishedVersions = "PublishedVersions", None = "None" });
 
 wire_schema::enumeration!(
 /// `SnapStartOptimizationStatus`.
 pub SnapStartOptimizationStatus { On = "On", Off = "Off" });
+
+wire_schema::enumeration!(
+/// `SourceAccessType`.
+pub SourceAccessType { BasicAuth = "BASIC_AUTH", VpcSubnet = "VPC_SUBNET", VpcSecurityGroup = "VPC_SECURITY_GROUP", SaslScram512Auth = "SASL_SCRAM_512_AUTH", SaslScram256Auth = "SASL_SCRAM_256_AUTH", VirtualHost = "VIRTUAL_HOST", ClientCertificateTlsAuth = "CLIENT_CERTIFICATE_TLS_AUTH", ServerRootCaCertificate = "SERVER_ROOT_CA_CERTIFICATE", OauthbearerAuth = "OAUTHBEARER_AUTH", OauthbearerScope = "OAUTHBEARER_SCOPE", OauthbearerAudience = "OAUTHBEARER_AUDIENCE", OauthbearerLogicalCluster = "OAUTHBEARER_LOGICAL_CLUSTER", OauthbearerIdentityPool = "OAUTHBEARER_IDENTITY_POOL", IamAuth = "IAM_AUTH", IamOauthbearerAuth = "IAM_OAUTHBEARER_AUTH" });
 
 wire_schema::enumeration!(
 /// `State`.

@@ -318,6 +318,16 @@ pub struct ResourceConflictException {
 }
 wire_schema::structure!(ResourceConflictException, schema::RESOURCE_CONFLICT_EXCEPTION, { 0 => r#type, 1 => message,  });
 
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResourceInUseException {
+    /// `Type`.
+    pub r#type: Option<String>,
+    /// `Message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(ResourceInUseException, schema::RESOURCE_IN_USE_EXCEPTION, { 0 => r#type, 1 => message,  });
+
 /// Status 404.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResourceNotFoundException {
@@ -552,7 +562,7 @@ pub struct ValidationException {
 }
 wire_schema::structure!(ValidationException, schema::VALIDATION_EXCEPTION, { 0 => message,  });
 
-pub(crate) static ERRORS: [ErrorSchema; 56] = [
+pub(crate) static ERRORS: [ErrorSchema; 57] = [
     ErrorSchema {
         name: "CodeSigningConfigNotFoundException",
         code: "CodeSigningConfigNotFoundException",
@@ -771,6 +781,13 @@ pub(crate) static ERRORS: [ErrorSchema; 56] = [
         shape: &schema::RESOURCE_CONFLICT_EXCEPTION,
     },
     ErrorSchema {
+        name: "ResourceInUseException",
+        code: "ResourceInUseException",
+        status: 400,
+        sender: true,
+        shape: &schema::RESOURCE_IN_USE_EXCEPTION,
+    },
+    ErrorSchema {
         name: "ResourceNotFoundException",
         code: "ResourceNotFoundException",
         status: 404,
@@ -947,21 +964,21 @@ pub(crate) static ERRORS: [ErrorSchema; 56] = [
     },
 ];
 
-wire_schema::errors!(ERRORS, roles { Validation => validation_exception @ 55,
-MissingParameter => validation_exception @ 55,
-Serialization => serialization_exception @ 51,
-UnknownOperation => unknown_operation_exception @ 53,
-NotImplemented => not_implemented_exception @ 49,
-TooLarge => request_entity_too_large_exception @ 50,
-AccessDenied => access_denied_exception @ 44,
-Throttled => too_many_requests_exception @ 42,
-Internal => service_exception @ 37,
-Unavailable => service_unavailable_exception @ 52,
-UnrecognizedClient => unrecognized_client_exception @ 54,
-InvalidSignature => invalid_signature_exception @ 47,
-IncompleteSignature => incomplete_signature_exception @ 46,
-MissingAuthentication => missing_authentication_token_exception @ 48,
-ExpiredToken => expired_token_exception @ 45,
+wire_schema::errors!(ERRORS, roles { Validation => validation_exception @ 56,
+MissingParameter => validation_exception @ 56,
+Serialization => serialization_exception @ 52,
+UnknownOperation => unknown_operation_exception @ 54,
+NotImplemented => not_implemented_exception @ 50,
+TooLarge => request_entity_too_large_exception @ 51,
+AccessDenied => access_denied_exception @ 45,
+Throttled => too_many_requests_exception @ 43,
+Internal => service_exception @ 38,
+Unavailable => service_unavailable_exception @ 53,
+UnrecognizedClient => unrecognized_client_exception @ 55,
+InvalidSignature => invalid_signature_exception @ 48,
+IncompleteSignature => incomplete_signature_exception @ 47,
+MissingAuthentication => missing_authentication_token_exception @ 49,
+ExpiredToken => expired_token_exception @ 46,
  }, { 0 CodeSigningConfigNotFoundException.message = code_signing_config_not_found_exception "User" whole,
 1 CodeStorageExceededException.message = code_storage_exceeded_exception "User" whole,
 2 CodeVerificationFailedException.message = code_verification_failed_exception "User" whole,
@@ -993,29 +1010,30 @@ ExpiredToken => expired_token_exception @ 45,
 28 RecursiveInvocationException.message = recursive_invocation_exception "User" whole,
 29 RequestTooLargeException.message = request_too_large_exception "User" whole,
 30 ResourceConflictException.message = resource_conflict_exception "User" whole,
-31 ResourceNotFoundException.message = resource_not_found_exception "User" whole,
-32 ResourceNotReadyException.message = resource_not_ready_exception "Service" whole,
-33 S3FilesMountConnectivityException.message = s3_files_mount_connectivity_exception "User" whole,
-34 S3FilesMountFailureException.message = s3_files_mount_failure_exception "User" whole,
-35 S3FilesMountTimeoutException.message = s3_files_mount_timeout_exception "User" whole,
-36 SerializedRequestEntityTooLargeException.message = serialized_request_entity_too_large_exception "User" whole,
-37 ServiceException.message = service_exception "Service" whole,
-38 SnapStartException.message = snap_start_exception "User" whole,
-39 SnapStartNotReadyException.message = snap_start_not_ready_exception "User" whole,
-40 SnapStartTimeoutException.message = snap_start_timeout_exception "User" whole,
-41 SubnetIPAddressLimitReachedException.message = subnet_ip_address_limit_reached_exception "Service" whole,
-42 TooManyRequestsException.message = too_many_requests_exception "User" more,
-43 UnsupportedMediaTypeException.message = unsupported_media_type_exception "User" whole,
-44 AccessDeniedException.message = access_denied_exception plain whole,
-45 ExpiredTokenException.message = expired_token_exception plain whole,
-46 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
-47 InvalidSignatureException.message = invalid_signature_exception plain whole,
-48 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
-49 NotImplementedException.message = not_implemented_exception "User" whole,
-50 RequestEntityTooLargeException.message = request_entity_too_large_exception "User" whole,
-51 SerializationException.message = serialization_exception plain whole,
-52 ServiceUnavailableException.message = service_unavailable_exception plain whole,
-53 UnknownOperationException.message = unknown_operation_exception plain whole,
-54 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
-55 ValidationException.message = validation_exception plain whole,
+31 ResourceInUseException.message = resource_in_use_exception "User" whole,
+32 ResourceNotFoundException.message = resource_not_found_exception "User" whole,
+33 ResourceNotReadyException.message = resource_not_ready_exception "Service" whole,
+34 S3FilesMountConnectivityException.message = s3_files_mount_connectivity_exception "User" whole,
+35 S3FilesMountFailureException.message = s3_files_mount_failure_exception "User" whole,
+36 S3FilesMountTimeoutException.message = s3_files_mount_timeout_exception "User" whole,
+37 SerializedRequestEntityTooLargeException.message = serialized_request_entity_too_large_exception "User" whole,
+38 ServiceException.message = service_exception "Service" whole,
+39 SnapStartException.message = snap_start_exception "User" whole,
+40 SnapStartNotReadyException.message = snap_start_not_ready_exception "User" whole,
+41 SnapStartTimeoutException.message = snap_start_timeout_exception "User" whole,
+42 SubnetIPAddressLimitReachedException.message = subnet_ip_address_limit_reached_exception "Service" whole,
+43 TooManyRequestsException.message = too_many_requests_exception "User" more,
+44 UnsupportedMediaTypeException.message = unsupported_media_type_exception "User" whole,
+45 AccessDeniedException.message = access_denied_exception plain whole,
+46 ExpiredTokenException.message = expired_token_exception plain whole,
+47 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
+48 InvalidSignatureException.message = invalid_signature_exception plain whole,
+49 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
+50 NotImplementedException.message = not_implemented_exception "User" whole,
+51 RequestEntityTooLargeException.message = request_entity_too_large_exception "User" whole,
+52 SerializationException.message = serialization_exception plain whole,
+53 ServiceUnavailableException.message = service_unavailable_exception plain whole,
+54 UnknownOperationException.message = unknown_operation_exception plain whole,
+55 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
+56 ValidationException.message = validation_exception plain whole,
  });

@@ -28,6 +28,16 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn create_alias(&self, cx: &C, tx: &T, input: &CreateAliasRequest) -> Result<AliasConfiguration, Error>;
+    /// `CreateEventSourceMapping`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn create_event_source_mapping(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &CreateEventSourceMappingRequest,
+    ) -> Result<EventSourceMappingConfiguration, Error>;
     /// `CreateFunction`, a flow.
     ///
     /// # Errors
@@ -52,6 +62,16 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn delete_alias(&self, cx: &C, tx: &T, input: &DeleteAliasRequest) -> Result<(), Error>;
+    /// `DeleteEventSourceMapping`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn delete_event_source_mapping(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &DeleteEventSourceMappingRequest,
+    ) -> Result<EventSourceMappingConfiguration, Error>;
     /// `DeleteFunction`, transactional.
     ///
     /// # Errors
@@ -122,6 +142,16 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn get_alias(&self, cx: &C, tx: &T, input: &GetAliasRequest) -> Result<AliasConfiguration, Error>;
+    /// `GetEventSourceMapping`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn get_event_source_mapping(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &GetEventSourceMappingRequest,
+    ) -> Result<EventSourceMappingConfiguration, Error>;
     /// `GetFunction`, transactional.
     ///
     /// # Errors
@@ -284,6 +314,16 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn list_aliases(&self, cx: &C, tx: &T, input: &ListAliasesRequest) -> Result<ListAliasesResponse, Error>;
+    /// `ListEventSourceMappings`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_event_source_mappings(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &ListEventSourceMappingsRequest,
+    ) -> Result<ListEventSourceMappingsResponse, Error>;
     /// `ListFunctionEventInvokeConfigs`, transactional.
     ///
     /// # Errors
@@ -463,6 +503,16 @@ pub trait Lambda<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn update_alias(&self, cx: &C, tx: &T, input: &UpdateAliasRequest) -> Result<AliasConfiguration, Error>;
+    /// `UpdateEventSourceMapping`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn update_event_source_mapping(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &UpdateEventSourceMappingRequest,
+    ) -> Result<EventSourceMappingConfiguration, Error>;
     /// `UpdateFunctionCode`, a flow.
     ///
     /// # Errors
@@ -513,12 +563,16 @@ pub enum Request {
     AddPermission(Box<AddPermissionRequest>),
     /// `CreateAlias`.
     CreateAlias(Box<CreateAliasRequest>),
+    /// `CreateEventSourceMapping`.
+    CreateEventSourceMapping(Box<CreateEventSourceMappingRequest>),
     /// `CreateFunction`.
     CreateFunction(Box<CreateFunctionRequest>),
     /// `CreateFunctionUrlConfig`.
     CreateFunctionUrlConfig(Box<CreateFunctionUrlConfigRequest>),
     /// `DeleteAlias`.
     DeleteAlias(Box<DeleteAliasRequest>),
+    /// `DeleteEventSourceMapping`.
+    DeleteEventSourceMapping(Box<DeleteEventSourceMappingRequest>),
     /// `DeleteFunction`.
     DeleteFunction(Box<DeleteFunctionRequest>),
     /// `DeleteFunctionCodeSigningConfig`.
@@ -537,6 +591,8 @@ pub enum Request {
     GetAccountSettings(Box<GetAccountSettingsRequest>),
     /// `GetAlias`.
     GetAlias(Box<GetAliasRequest>),
+    /// `GetEventSourceMapping`.
+    GetEventSourceMapping(Box<GetEventSourceMappingRequest>),
     /// `GetFunction`.
     GetFunction(Box<GetFunctionRequest>),
     /// `GetFunctionCodeSigningConfig`.
@@ -573,6 +629,8 @@ pub enum Request {
     InvokeWithResponseStream(Box<InvokeWithResponseStreamRequest>),
     /// `ListAliases`.
     ListAliases(Box<ListAliasesRequest>),
+    /// `ListEventSourceMappings`.
+    ListEventSourceMappings(Box<ListEventSourceMappingsRequest>),
     /// `ListFunctionEventInvokeConfigs`.
     ListFunctionEventInvokeConfigs(Box<ListFunctionEventInvokeConfigsRequest>),
     /// `ListFunctionUrlConfigs`.
@@ -617,6 +675,8 @@ pub enum Request {
     UntagResource(Box<UntagResourceRequest>),
     /// `UpdateAlias`.
     UpdateAlias(Box<UpdateAliasRequest>),
+    /// `UpdateEventSourceMapping`.
+    UpdateEventSourceMapping(Box<UpdateEventSourceMappingRequest>),
     /// `UpdateFunctionCode`.
     UpdateFunctionCode(Box<UpdateFunctionCodeRequest>),
     /// `UpdateFunctionConfiguration`.
@@ -636,12 +696,16 @@ pub enum Response {
     AddPermission(Box<AddPermissionResponse>),
     /// `CreateAlias`.
     CreateAlias(Box<AliasConfiguration>),
+    /// `CreateEventSourceMapping`.
+    CreateEventSourceMapping(Box<EventSourceMappingConfiguration>),
     /// `CreateFunction`.
     CreateFunction(Box<FunctionConfiguration>),
     /// `CreateFunctionUrlConfig`.
     CreateFunctionUrlConfig(Box<CreateFunctionUrlConfigResponse>),
     /// `DeleteAlias`, which gives nothing.
     DeleteAlias,
+    /// `DeleteEventSourceMapping`.
+    DeleteEventSourceMapping(Box<EventSourceMappingConfiguration>),
     /// `DeleteFunction`.
     DeleteFunction(Box<DeleteFunctionResponse>),
     /// `DeleteFunctionCodeSigningConfig`, which gives nothing.
@@ -660,6 +724,8 @@ pub enum Response {
     GetAccountSettings(Box<GetAccountSettingsResponse>),
     /// `GetAlias`.
     GetAlias(Box<AliasConfiguration>),
+    /// `GetEventSourceMapping`.
+    GetEventSourceMapping(Box<EventSourceMappingConfiguration>),
     /// `GetFunction`.
     GetFunction(Box<GetFunctionResponse>),
     /// `GetFunctionCodeSigningConfig`.
@@ -696,6 +762,8 @@ pub enum Response {
     InvokeWithResponseStream(Box<InvokeWithResponseStreamResponse>),
     /// `ListAliases`.
     ListAliases(Box<ListAliasesResponse>),
+    /// `ListEventSourceMappings`.
+    ListEventSourceMappings(Box<ListEventSourceMappingsResponse>),
     /// `ListFunctionEventInvokeConfigs`.
     ListFunctionEventInvokeConfigs(Box<ListFunctionEventInvokeConfigsResponse>),
     /// `ListFunctionUrlConfigs`.
@@ -740,6 +808,8 @@ pub enum Response {
     UntagResource,
     /// `UpdateAlias`.
     UpdateAlias(Box<AliasConfiguration>),
+    /// `UpdateEventSourceMapping`.
+    UpdateEventSourceMapping(Box<EventSourceMappingConfiguration>),
     /// `UpdateFunctionCode`.
     UpdateFunctionCode(Box<FunctionConfiguration>),
     /// `UpdateFunctionConfiguration`.
@@ -765,10 +835,16 @@ pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Re
         Request::CreateAlias(input) => {
             service.create_alias(cx, tx, input).map(|output| Response::CreateAlias(Box::new(output)))
         }
+        Request::CreateEventSourceMapping(input) => service
+            .create_event_source_mapping(cx, tx, input)
+            .map(|output| Response::CreateEventSourceMapping(Box::new(output))),
         Request::CreateFunctionUrlConfig(input) => service
             .create_function_url_config(cx, tx, input)
             .map(|output| Response::CreateFunctionUrlConfig(Box::new(output))),
         Request::DeleteAlias(input) => service.delete_alias(cx, tx, input).map(|()| Response::DeleteAlias),
+        Request::DeleteEventSourceMapping(input) => service
+            .delete_event_source_mapping(cx, tx, input)
+            .map(|output| Response::DeleteEventSourceMapping(Box::new(output))),
         Request::DeleteFunction(input) => {
             service.delete_function(cx, tx, input).map(|output| Response::DeleteFunction(Box::new(output)))
         }
@@ -794,6 +870,9 @@ pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Re
             service.get_account_settings(cx, tx, input).map(|output| Response::GetAccountSettings(Box::new(output)))
         }
         Request::GetAlias(input) => service.get_alias(cx, tx, input).map(|output| Response::GetAlias(Box::new(output))),
+        Request::GetEventSourceMapping(input) => service
+            .get_event_source_mapping(cx, tx, input)
+            .map(|output| Response::GetEventSourceMapping(Box::new(output))),
         Request::GetFunction(input) => {
             service.get_function(cx, tx, input).map(|output| Response::GetFunction(Box::new(output)))
         }
@@ -839,6 +918,9 @@ pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Re
         Request::ListAliases(input) => {
             service.list_aliases(cx, tx, input).map(|output| Response::ListAliases(Box::new(output)))
         }
+        Request::ListEventSourceMappings(input) => service
+            .list_event_source_mappings(cx, tx, input)
+            .map(|output| Response::ListEventSourceMappings(Box::new(output))),
         Request::ListFunctionEventInvokeConfigs(input) => service
             .list_function_event_invoke_configs(cx, tx, input)
             .map(|output| Response::ListFunctionEventInvokeConfigs(Box::new(output))),
@@ -896,6 +978,9 @@ pub fn transact<S: Lambda<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &Re
         Request::UpdateAlias(input) => {
             service.update_alias(cx, tx, input).map(|output| Response::UpdateAlias(Box::new(output)))
         }
+        Request::UpdateEventSourceMapping(input) => service
+            .update_event_source_mapping(cx, tx, input)
+            .map(|output| Response::UpdateEventSourceMapping(Box::new(output))),
         Request::UpdateFunctionConfiguration(input) => service
             .update_function_configuration(cx, tx, input)
             .map(|output| Response::UpdateFunctionConfiguration(Box::new(output))),
@@ -960,62 +1045,67 @@ impl Model for Api {
             0 => Request::AddLayerVersionPermission(Box::default()),
             1 => Request::AddPermission(Box::default()),
             2 => Request::CreateAlias(Box::default()),
-            3 => Request::CreateFunction(Box::default()),
-            4 => Request::CreateFunctionUrlConfig(Box::default()),
-            5 => Request::DeleteAlias(Box::default()),
-            6 => Request::DeleteFunction(Box::default()),
-            7 => Request::DeleteFunctionCodeSigningConfig(Box::default()),
-            8 => Request::DeleteFunctionConcurrency(Box::default()),
-            9 => Request::DeleteFunctionEventInvokeConfig(Box::default()),
-            10 => Request::DeleteFunctionUrlConfig(Box::default()),
-            11 => Request::DeleteLayerVersion(Box::default()),
-            12 => Request::DeleteProvisionedConcurrencyConfig(Box::default()),
-            13 => Request::GetAccountSettings(Box::default()),
-            14 => Request::GetAlias(Box::default()),
-            15 => Request::GetFunction(Box::default()),
-            16 => Request::GetFunctionCodeSigningConfig(Box::default()),
-            17 => Request::GetFunctionConcurrency(Box::default()),
-            18 => Request::GetFunctionConfiguration(Box::default()),
-            19 => Request::GetFunctionEventInvokeConfig(Box::default()),
-            20 => Request::GetFunctionRecursionConfig(Box::default()),
-            21 => Request::GetFunctionScalingConfig(Box::default()),
-            22 => Request::GetFunctionUrlConfig(Box::default()),
-            23 => Request::GetLayerVersion(Box::default()),
-            24 => Request::GetLayerVersionByArn(Box::default()),
-            25 => Request::GetLayerVersionPolicy(Box::default()),
-            26 => Request::GetPolicy(Box::default()),
-            27 => Request::GetProvisionedConcurrencyConfig(Box::default()),
-            28 => Request::GetRuntimeManagementConfig(Box::default()),
-            29 => Request::Invoke(Box::default()),
-            30 => Request::InvokeAsync(Box::default()),
-            31 => Request::InvokeWithResponseStream(Box::default()),
-            32 => Request::ListAliases(Box::default()),
-            33 => Request::ListFunctionEventInvokeConfigs(Box::default()),
-            34 => Request::ListFunctionUrlConfigs(Box::default()),
-            35 => Request::ListFunctions(Box::default()),
-            36 => Request::ListLayerVersions(Box::default()),
-            37 => Request::ListLayers(Box::default()),
-            38 => Request::ListProvisionedConcurrencyConfigs(Box::default()),
-            39 => Request::ListTags(Box::default()),
-            40 => Request::ListVersionsByFunction(Box::default()),
-            41 => Request::PublishLayerVersion(Box::default()),
-            42 => Request::PublishVersion(Box::default()),
-            43 => Request::PutFunctionCodeSigningConfig(Box::default()),
-            44 => Request::PutFunctionConcurrency(Box::default()),
-            45 => Request::PutFunctionEventInvokeConfig(Box::default()),
-            46 => Request::PutFunctionRecursionConfig(Box::default()),
-            47 => Request::PutFunctionScalingConfig(Box::default()),
-            48 => Request::PutProvisionedConcurrencyConfig(Box::default()),
-            49 => Request::PutRuntimeManagementConfig(Box::default()),
-            50 => Request::RemoveLayerVersionPermission(Box::default()),
-            51 => Request::RemovePermission(Box::default()),
-            52 => Request::TagResource(Box::default()),
-            53 => Request::UntagResource(Box::default()),
-            54 => Request::UpdateAlias(Box::default()),
-            55 => Request::UpdateFunctionCode(Box::default()),
-            56 => Request::UpdateFunctionConfiguration(Box::default()),
-            57 => Request::UpdateFunctionEventInvokeConfig(Box::default()),
-            58 => Request::UpdateFunctionUrlConfig(Box::default()),
+            3 => Request::CreateEventSourceMapping(Box::default()),
+            4 => Request::CreateFunction(Box::default()),
+            5 => Request::CreateFunctionUrlConfig(Box::default()),
+            6 => Request::DeleteAlias(Box::default()),
+            7 => Request::DeleteEventSourceMapping(Box::default()),
+            8 => Request::DeleteFunction(Box::default()),
+            9 => Request::DeleteFunctionCodeSigningConfig(Box::default()),
+            10 => Request::DeleteFunctionConcurrency(Box::default()),
+            11 => Request::DeleteFunctionEventInvokeConfig(Box::default()),
+            12 => Request::DeleteFunctionUrlConfig(Box::default()),
+            13 => Request::DeleteLayerVersion(Box::default()),
+            14 => Request::DeleteProvisionedConcurrencyConfig(Box::default()),
+            15 => Request::GetAccountSettings(Box::default()),
+            16 => Request::GetAlias(Box::default()),
+            17 => Request::GetEventSourceMapping(Box::default()),
+            18 => Request::GetFunction(Box::default()),
+            19 => Request::GetFunctionCodeSigningConfig(Box::default()),
+            20 => Request::GetFunctionConcurrency(Box::default()),
+            21 => Request::GetFunctionConfiguration(Box::default()),
+            22 => Request::GetFunctionEventInvokeConfig(Box::default()),
+            23 => Request::GetFunctionRecursionConfig(Box::default()),
+            24 => Request::GetFunctionScalingConfig(Box::default()),
+            25 => Request::GetFunctionUrlConfig(Box::default()),
+            26 => Request::GetLayerVersion(Box::default()),
+            27 => Request::GetLayerVersionByArn(Box::default()),
+            28 => Request::GetLayerVersionPolicy(Box::default()),
+            29 => Request::GetPolicy(Box::default()),
+            30 => Request::GetProvisionedConcurrencyConfig(Box::default()),
+            31 => Request::GetRuntimeManagementConfig(Box::default()),
+            32 => Request::Invoke(Box::default()),
+            33 => Request::InvokeAsync(Box::default()),
+            34 => Request::InvokeWithResponseStream(Box::default()),
+            35 => Request::ListAliases(Box::default()),
+            36 => Request::ListEventSourceMappings(Box::default()),
+            37 => Request::ListFunctionEventInvokeConfigs(Box::default()),
+            38 => Request::ListFunctionUrlConfigs(Box::default()),
+            39 => Request::ListFunctions(Box::default()),
+            40 => Request::ListLayerVersions(Box::default()),
+            41 => Request::ListLayers(Box::default()),
+            42 => Request::ListProvisionedConcurrencyConfigs(Box::default()),
+            43 => Request::ListTags(Box::default()),
+            44 => Request::ListVersionsByFunction(Box::default()),
+            45 => Request::PublishLayerVersion(Box::default()),
+            46 => Request::PublishVersion(Box::default()),
+            47 => Request::PutFunctionCodeSigningConfig(Box::default()),
+            48 => Request::PutFunctionConcurrency(Box::default()),
+            49 => Request::PutFunctionEventInvokeConfig(Box::default()),
+            50 => Request::PutFunctionRecursionConfig(Box::default()),
+            51 => Request::PutFunctionScalingConfig(Box::default()),
+            52 => Request::PutProvisionedConcurrencyConfig(Box::default()),
+            53 => Request::PutRuntimeManagementConfig(Box::default()),
+            54 => Request::RemoveLayerVersionPermission(Box::default()),
+            55 => Request::RemovePermission(Box::default()),
+            56 => Request::TagResource(Box::default()),
+            57 => Request::UntagResource(Box::default()),
+            58 => Request::UpdateAlias(Box::default()),
+            59 => Request::UpdateEventSourceMapping(Box::default()),
+            60 => Request::UpdateFunctionCode(Box::default()),
+            61 => Request::UpdateFunctionConfiguration(Box::default()),
+            62 => Request::UpdateFunctionEventInvokeConfig(Box::default()),
+            63 => Request::UpdateFunctionUrlConfig(Box::default()),
             _ => return None,
         })
     }
@@ -1025,62 +1115,67 @@ impl Model for Api {
             Request::AddLayerVersionPermission(_) => 0,
             Request::AddPermission(_) => 1,
             Request::CreateAlias(_) => 2,
-            Request::CreateFunction(_) => 3,
-            Request::CreateFunctionUrlConfig(_) => 4,
-            Request::DeleteAlias(_) => 5,
-            Request::DeleteFunction(_) => 6,
-            Request::DeleteFunctionCodeSigningConfig(_) => 7,
-            Request::DeleteFunctionConcurrency(_) => 8,
-            Request::DeleteFunctionEventInvokeConfig(_) => 9,
-            Request::DeleteFunctionUrlConfig(_) => 10,
-            Request::DeleteLayerVersion(_) => 11,
-            Request::DeleteProvisionedConcurrencyConfig(_) => 12,
-            Request::GetAccountSettings(_) => 13,
-            Request::GetAlias(_) => 14,
-            Request::GetFunction(_) => 15,
-            Request::GetFunctionCodeSigningConfig(_) => 16,
-            Request::GetFunctionConcurrency(_) => 17,
-            Request::GetFunctionConfiguration(_) => 18,
-            Request::GetFunctionEventInvokeConfig(_) => 19,
-            Request::GetFunctionRecursionConfig(_) => 20,
-            Request::GetFunctionScalingConfig(_) => 21,
-            Request::GetFunctionUrlConfig(_) => 22,
-            Request::GetLayerVersion(_) => 23,
-            Request::GetLayerVersionByArn(_) => 24,
-            Request::GetLayerVersionPolicy(_) => 25,
-            Request::GetPolicy(_) => 26,
-            Request::GetProvisionedConcurrencyConfig(_) => 27,
-            Request::GetRuntimeManagementConfig(_) => 28,
-            Request::Invoke(_) => 29,
-            Request::InvokeAsync(_) => 30,
-            Request::InvokeWithResponseStream(_) => 31,
-            Request::ListAliases(_) => 32,
-            Request::ListFunctionEventInvokeConfigs(_) => 33,
-            Request::ListFunctionUrlConfigs(_) => 34,
-            Request::ListFunctions(_) => 35,
-            Request::ListLayerVersions(_) => 36,
-            Request::ListLayers(_) => 37,
-            Request::ListProvisionedConcurrencyConfigs(_) => 38,
-            Request::ListTags(_) => 39,
-            Request::ListVersionsByFunction(_) => 40,
-            Request::PublishLayerVersion(_) => 41,
-            Request::PublishVersion(_) => 42,
-            Request::PutFunctionCodeSigningConfig(_) => 43,
-            Request::PutFunctionConcurrency(_) => 44,
-            Request::PutFunctionEventInvokeConfig(_) => 45,
-            Request::PutFunctionRecursionConfig(_) => 46,
-            Request::PutFunctionScalingConfig(_) => 47,
-            Request::PutProvisionedConcurrencyConfig(_) => 48,
-            Request::PutRuntimeManagementConfig(_) => 49,
-            Request::RemoveLayerVersionPermission(_) => 50,
-            Request::RemovePermission(_) => 51,
-            Request::TagResource(_) => 52,
-            Request::UntagResource(_) => 53,
-            Request::UpdateAlias(_) => 54,
-            Request::UpdateFunctionCode(_) => 55,
-            Request::UpdateFunctionConfiguration(_) => 56,
-            Request::UpdateFunctionEventInvokeConfig(_) => 57,
-            Request::UpdateFunctionUrlConfig(_) => 58,
+            Request::CreateEventSourceMapping(_) => 3,
+            Request::CreateFunction(_) => 4,
+            Request::CreateFunctionUrlConfig(_) => 5,
+            Request::DeleteAlias(_) => 6,
+            Request::DeleteEventSourceMapping(_) => 7,
+            Request::DeleteFunction(_) => 8,
+            Request::DeleteFunctionCodeSigningConfig(_) => 9,
+            Request::DeleteFunctionConcurrency(_) => 10,
+            Request::DeleteFunctionEventInvokeConfig(_) => 11,
+            Request::DeleteFunctionUrlConfig(_) => 12,
+            Request::DeleteLayerVersion(_) => 13,
+            Request::DeleteProvisionedConcurrencyConfig(_) => 14,
+            Request::GetAccountSettings(_) => 15,
+            Request::GetAlias(_) => 16,
+            Request::GetEventSourceMapping(_) => 17,
+            Request::GetFunction(_) => 18,
+            Request::GetFunctionCodeSigningConfig(_) => 19,
+            Request::GetFunctionConcurrency(_) => 20,
+            Request::GetFunctionConfiguration(_) => 21,
+            Request::GetFunctionEventInvokeConfig(_) => 22,
+            Request::GetFunctionRecursionConfig(_) => 23,
+            Request::GetFunctionScalingConfig(_) => 24,
+            Request::GetFunctionUrlConfig(_) => 25,
+            Request::GetLayerVersion(_) => 26,
+            Request::GetLayerVersionByArn(_) => 27,
+            Request::GetLayerVersionPolicy(_) => 28,
+            Request::GetPolicy(_) => 29,
+            Request::GetProvisionedConcurrencyConfig(_) => 30,
+            Request::GetRuntimeManagementConfig(_) => 31,
+            Request::Invoke(_) => 32,
+            Request::InvokeAsync(_) => 33,
+            Request::InvokeWithResponseStream(_) => 34,
+            Request::ListAliases(_) => 35,
+            Request::ListEventSourceMappings(_) => 36,
+            Request::ListFunctionEventInvokeConfigs(_) => 37,
+            Request::ListFunctionUrlConfigs(_) => 38,
+            Request::ListFunctions(_) => 39,
+            Request::ListLayerVersions(_) => 40,
+            Request::ListLayers(_) => 41,
+            Request::ListProvisionedConcurrencyConfigs(_) => 42,
+            Request::ListTags(_) => 43,
+            Request::ListVersionsByFunction(_) => 44,
+            Request::PublishLayerVersion(_) => 45,
+            Request::PublishVersion(_) => 46,
+            Request::PutFunctionCodeSigningConfig(_) => 47,
+            Request::PutFunctionConcurrency(_) => 48,
+            Request::PutFunctionEventInvokeConfig(_) => 49,
+            Request::PutFunctionRecursionConfig(_) => 50,
+            Request::PutFunctionScalingConfig(_) => 51,
+            Request::PutProvisionedConcurrencyConfig(_) => 52,
+            Request::PutRuntimeManagementConfig(_) => 53,
+            Request::RemoveLayerVersionPermission(_) => 54,
+            Request::RemovePermission(_) => 55,
+            Request::TagResource(_) => 56,
+            Request::UntagResource(_) => 57,
+            Request::UpdateAlias(_) => 58,
+            Request::UpdateEventSourceMapping(_) => 59,
+            Request::UpdateFunctionCode(_) => 60,
+            Request::UpdateFunctionConfiguration(_) => 61,
+            Request::UpdateFunctionEventInvokeConfig(_) => 62,
+            Request::UpdateFunctionUrlConfig(_) => 63,
         };
         &SERVICE.operations[index]
     }
@@ -1090,9 +1185,11 @@ impl Model for Api {
             Request::AddLayerVersionPermission(input) => &**input,
             Request::AddPermission(input) => &**input,
             Request::CreateAlias(input) => &**input,
+            Request::CreateEventSourceMapping(input) => &**input,
             Request::CreateFunction(input) => &**input,
             Request::CreateFunctionUrlConfig(input) => &**input,
             Request::DeleteAlias(input) => &**input,
+            Request::DeleteEventSourceMapping(input) => &**input,
             Request::DeleteFunction(input) => &**input,
             Request::DeleteFunctionCodeSigningConfig(input) => &**input,
             Request::DeleteFunctionConcurrency(input) => &**input,
@@ -1102,6 +1199,7 @@ impl Model for Api {
             Request::DeleteProvisionedConcurrencyConfig(input) => &**input,
             Request::GetAccountSettings(input) => &**input,
             Request::GetAlias(input) => &**input,
+            Request::GetEventSourceMapping(input) => &**input,
             Request::GetFunction(input) => &**input,
             Request::GetFunctionCodeSigningConfig(input) => &**input,
             Request::GetFunctionConcurrency(input) => &**input,
@@ -1120,6 +1218,7 @@ impl Model for Api {
             Request::InvokeAsync(input) => &**input,
             Request::InvokeWithResponseStream(input) => &**input,
             Request::ListAliases(input) => &**input,
+            Request::ListEventSourceMappings(input) => &**input,
             Request::ListFunctionEventInvokeConfigs(input) => &**input,
             Request::ListFunctionUrlConfigs(input) => &**input,
             Request::ListFunctions(input) => &**input,
@@ -1142,6 +1241,7 @@ impl Model for Api {
             Request::TagResource(input) => &**input,
             Request::UntagResource(input) => &**input,
             Request::UpdateAlias(input) => &**input,
+            Request::UpdateEventSourceMapping(input) => &**input,
             Request::UpdateFunctionCode(input) => &**input,
             Request::UpdateFunctionConfiguration(input) => &**input,
             Request::UpdateFunctionEventInvokeConfig(input) => &**input,
@@ -1154,9 +1254,11 @@ impl Model for Api {
             Request::AddLayerVersionPermission(input) => &mut **input,
             Request::AddPermission(input) => &mut **input,
             Request::CreateAlias(input) => &mut **input,
+            Request::CreateEventSourceMapping(input) => &mut **input,
             Request::CreateFunction(input) => &mut **input,
             Request::CreateFunctionUrlConfig(input) => &mut **input,
             Request::DeleteAlias(input) => &mut **input,
+            Request::DeleteEventSourceMapping(input) => &mut **input,
             Request::DeleteFunction(input) => &mut **input,
             Request::DeleteFunctionCodeSigningConfig(input) => &mut **input,
             Request::DeleteFunctionConcurrency(input) => &mut **input,
@@ -1166,6 +1268,7 @@ impl Model for Api {
             Request::DeleteProvisionedConcurrencyConfig(input) => &mut **input,
             Request::GetAccountSettings(input) => &mut **input,
             Request::GetAlias(input) => &mut **input,
+            Request::GetEventSourceMapping(input) => &mut **input,
             Request::GetFunction(input) => &mut **input,
             Request::GetFunctionCodeSigningConfig(input) => &mut **input,
             Request::GetFunctionConcurrency(input) => &mut **input,
@@ -1184,6 +1287,7 @@ impl Model for Api {
             Request::InvokeAsync(input) => &mut **input,
             Request::InvokeWithResponseStream(input) => &mut **input,
             Request::ListAliases(input) => &mut **input,
+            Request::ListEventSourceMappings(input) => &mut **input,
             Request::ListFunctionEventInvokeConfigs(input) => &mut **input,
             Request::ListFunctionUrlConfigs(input) => &mut **input,
             Request::ListFunctions(input) => &mut **input,
@@ -1206,6 +1310,7 @@ impl Model for Api {
             Request::TagResource(input) => &mut **input,
             Request::UntagResource(input) => &mut **input,
             Request::UpdateAlias(input) => &mut **input,
+            Request::UpdateEventSourceMapping(input) => &mut **input,
             Request::UpdateFunctionCode(input) => &mut **input,
             Request::UpdateFunctionConfiguration(input) => &mut **input,
             Request::UpdateFunctionEventInvokeConfig(input) => &mut **input,
@@ -1218,62 +1323,67 @@ impl Model for Api {
             0 => Response::AddLayerVersionPermission(Box::default()),
             1 => Response::AddPermission(Box::default()),
             2 => Response::CreateAlias(Box::default()),
-            3 => Response::CreateFunction(Box::default()),
-            4 => Response::CreateFunctionUrlConfig(Box::default()),
-            5 => Response::DeleteAlias,
-            6 => Response::DeleteFunction(Box::default()),
-            7 => Response::DeleteFunctionCodeSigningConfig,
-            8 => Response::DeleteFunctionConcurrency,
-            9 => Response::DeleteFunctionEventInvokeConfig,
-            10 => Response::DeleteFunctionUrlConfig,
-            11 => Response::DeleteLayerVersion,
-            12 => Response::DeleteProvisionedConcurrencyConfig,
-            13 => Response::GetAccountSettings(Box::default()),
-            14 => Response::GetAlias(Box::default()),
-            15 => Response::GetFunction(Box::default()),
-            16 => Response::GetFunctionCodeSigningConfig(Box::default()),
-            17 => Response::GetFunctionConcurrency(Box::default()),
-            18 => Response::GetFunctionConfiguration(Box::default()),
-            19 => Response::GetFunctionEventInvokeConfig(Box::default()),
-            20 => Response::GetFunctionRecursionConfig(Box::default()),
-            21 => Response::GetFunctionScalingConfig(Box::default()),
-            22 => Response::GetFunctionUrlConfig(Box::default()),
-            23 => Response::GetLayerVersion(Box::default()),
-            24 => Response::GetLayerVersionByArn(Box::default()),
-            25 => Response::GetLayerVersionPolicy(Box::default()),
-            26 => Response::GetPolicy(Box::default()),
-            27 => Response::GetProvisionedConcurrencyConfig(Box::default()),
-            28 => Response::GetRuntimeManagementConfig(Box::default()),
-            29 => Response::Invoke(Box::default()),
-            30 => Response::InvokeAsync(Box::default()),
-            31 => Response::InvokeWithResponseStream(Box::default()),
-            32 => Response::ListAliases(Box::default()),
-            33 => Response::ListFunctionEventInvokeConfigs(Box::default()),
-            34 => Response::ListFunctionUrlConfigs(Box::default()),
-            35 => Response::ListFunctions(Box::default()),
-            36 => Response::ListLayerVersions(Box::default()),
-            37 => Response::ListLayers(Box::default()),
-            38 => Response::ListProvisionedConcurrencyConfigs(Box::default()),
-            39 => Response::ListTags(Box::default()),
-            40 => Response::ListVersionsByFunction(Box::default()),
-            41 => Response::PublishLayerVersion(Box::default()),
-            42 => Response::PublishVersion(Box::default()),
-            43 => Response::PutFunctionCodeSigningConfig(Box::default()),
-            44 => Response::PutFunctionConcurrency(Box::default()),
-            45 => Response::PutFunctionEventInvokeConfig(Box::default()),
-            46 => Response::PutFunctionRecursionConfig(Box::default()),
-            47 => Response::PutFunctionScalingConfig(Box::default()),
-            48 => Response::PutProvisionedConcurrencyConfig(Box::default()),
-            49 => Response::PutRuntimeManagementConfig(Box::default()),
-            50 => Response::RemoveLayerVersionPermission,
-            51 => Response::RemovePermission,
-            52 => Response::TagResource,
-            53 => Response::UntagResource,
-            54 => Response::UpdateAlias(Box::default()),
-            55 => Response::UpdateFunctionCode(Box::default()),
-            56 => Response::UpdateFunctionConfiguration(Box::default()),
-            57 => Response::UpdateFunctionEventInvokeConfig(Box::default()),
-            58 => Response::UpdateFunctionUrlConfig(Box::default()),
+            3 => Response::CreateEventSourceMapping(Box::default()),
+            4 => Response::CreateFunction(Box::default()),
+            5 => Response::CreateFunctionUrlConfig(Box::default()),
+            6 => Response::DeleteAlias,
+            7 => Response::DeleteEventSourceMapping(Box::default()),
+            8 => Response::DeleteFunction(Box::default()),
+            9 => Response::DeleteFunctionCodeSigningConfig,
+            10 => Response::DeleteFunctionConcurrency,
+            11 => Response::DeleteFunctionEventInvokeConfig,
+            12 => Response::DeleteFunctionUrlConfig,
+            13 => Response::DeleteLayerVersion,
+            14 => Response::DeleteProvisionedConcurrencyConfig,
+            15 => Response::GetAccountSettings(Box::default()),
+            16 => Response::GetAlias(Box::default()),
+            17 => Response::GetEventSourceMapping(Box::default()),
+            18 => Response::GetFunction(Box::default()),
+            19 => Response::GetFunctionCodeSigningConfig(Box::default()),
+            20 => Response::GetFunctionConcurrency(Box::default()),
+            21 => Response::GetFunctionConfiguration(Box::default()),
+            22 => Response::GetFunctionEventInvokeConfig(Box::default()),
+            23 => Response::GetFunctionRecursionConfig(Box::default()),
+            24 => Response::GetFunctionScalingConfig(Box::default()),
+            25 => Response::GetFunctionUrlConfig(Box::default()),
+            26 => Response::GetLayerVersion(Box::default()),
+            27 => Response::GetLayerVersionByArn(Box::default()),
+            28 => Response::GetLayerVersionPolicy(Box::default()),
+            29 => Response::GetPolicy(Box::default()),
+            30 => Response::GetProvisionedConcurrencyConfig(Box::default()),
+            31 => Response::GetRuntimeManagementConfig(Box::default()),
+            32 => Response::Invoke(Box::default()),
+            33 => Response::InvokeAsync(Box::default()),
+            34 => Response::InvokeWithResponseStream(Box::default()),
+            35 => Response::ListAliases(Box::default()),
+            36 => Response::ListEventSourceMappings(Box::default()),
+            37 => Response::ListFunctionEventInvokeConfigs(Box::default()),
+            38 => Response::ListFunctionUrlConfigs(Box::default()),
+            39 => Response::ListFunctions(Box::default()),
+            40 => Response::ListLayerVersions(Box::default()),
+            41 => Response::ListLayers(Box::default()),
+            42 => Response::ListProvisionedConcurrencyConfigs(Box::default()),
+            43 => Response::ListTags(Box::default()),
+            44 => Response::ListVersionsByFunction(Box::default()),
+            45 => Response::PublishLayerVersion(Box::default()),
+            46 => Response::PublishVersion(Box::default()),
+            47 => Response::PutFunctionCodeSigningConfig(Box::default()),
+            48 => Response::PutFunctionConcurrency(Box::default()),
+            49 => Response::PutFunctionEventInvokeConfig(Box::default()),
+            50 => Response::PutFunctionRecursionConfig(Box::default()),
+            51 => Response::PutFunctionScalingConfig(Box::default()),
+            52 => Response::PutProvisionedConcurrencyConfig(Box::default()),
+            53 => Response::PutRuntimeManagementConfig(Box::default()),
+            54 => Response::RemoveLayerVersionPermission,
+            55 => Response::RemovePermission,
+            56 => Response::TagResource,
+            57 => Response::UntagResource,
+            58 => Response::UpdateAlias(Box::default()),
+            59 => Response::UpdateEventSourceMapping(Box::default()),
+            60 => Response::UpdateFunctionCode(Box::default()),
+            61 => Response::UpdateFunctionConfiguration(Box::default()),
+            62 => Response::UpdateFunctionEventInvokeConfig(Box::default()),
+            63 => Response::UpdateFunctionUrlConfig(Box::default()),
             _ => return None,
         })
     }
@@ -1283,9 +1393,11 @@ impl Model for Api {
             Response::AddLayerVersionPermission(output) => Some(&**output),
             Response::AddPermission(output) => Some(&**output),
             Response::CreateAlias(output) => Some(&**output),
+            Response::CreateEventSourceMapping(output) => Some(&**output),
             Response::CreateFunction(output) => Some(&**output),
             Response::CreateFunctionUrlConfig(output) => Some(&**output),
             Response::DeleteAlias => None,
+            Response::DeleteEventSourceMapping(output) => Some(&**output),
             Response::DeleteFunction(output) => Some(&**output),
             Response::DeleteFunctionCodeSigningConfig => None,
             Response::DeleteFunctionConcurrency => None,
@@ -1295,6 +1407,7 @@ impl Model for Api {
             Response::DeleteProvisionedConcurrencyConfig => None,
             Response::GetAccountSettings(output) => Some(&**output),
             Response::GetAlias(output) => Some(&**output),
+            Response::GetEventSourceMapping(output) => Some(&**output),
             Response::GetFunction(output) => Some(&**output),
             Response::GetFunctionCodeSigningConfig(output) => Some(&**output),
             Response::GetFunctionConcurrency(output) => Some(&**output),
@@ -1313,6 +1426,7 @@ impl Model for Api {
             Response::InvokeAsync(output) => Some(&**output),
             Response::InvokeWithResponseStream(output) => Some(&**output),
             Response::ListAliases(output) => Some(&**output),
+            Response::ListEventSourceMappings(output) => Some(&**output),
             Response::ListFunctionEventInvokeConfigs(output) => Some(&**output),
             Response::ListFunctionUrlConfigs(output) => Some(&**output),
             Response::ListFunctions(output) => Some(&**output),
@@ -1335,6 +1449,7 @@ impl Model for Api {
             Response::TagResource => None,
             Response::UntagResource => None,
             Response::UpdateAlias(output) => Some(&**output),
+            Response::UpdateEventSourceMapping(output) => Some(&**output),
             Response::UpdateFunctionCode(output) => Some(&**output),
             Response::UpdateFunctionConfiguration(output) => Some(&**output),
             Response::UpdateFunctionEventInvokeConfig(output) => Some(&**output),
@@ -1347,9 +1462,11 @@ impl Model for Api {
             Response::AddLayerVersionPermission(output) => Some(&mut **output),
             Response::AddPermission(output) => Some(&mut **output),
             Response::CreateAlias(output) => Some(&mut **output),
+            Response::CreateEventSourceMapping(output) => Some(&mut **output),
             Response::CreateFunction(output) => Some(&mut **output),
             Response::CreateFunctionUrlConfig(output) => Some(&mut **output),
             Response::DeleteAlias => None,
+            Response::DeleteEventSourceMapping(output) => Some(&mut **output),
             Response::DeleteFunction(output) => Some(&mut **output),
             Response::DeleteFunctionCodeSigningConfig => None,
             Response::DeleteFunctionConcurrency => None,
@@ -1359,6 +1476,7 @@ impl Model for Api {
             Response::DeleteProvisionedConcurrencyConfig => None,
             Response::GetAccountSettings(output) => Some(&mut **output),
             Response::GetAlias(output) => Some(&mut **output),
+            Response::GetEventSourceMapping(output) => Some(&mut **output),
             Response::GetFunction(output) => Some(&mut **output),
             Response::GetFunctionCodeSigningConfig(output) => Some(&mut **output),
             Response::GetFunctionConcurrency(output) => Some(&mut **output),
@@ -1377,6 +1495,7 @@ impl Model for Api {
             Response::InvokeAsync(output) => Some(&mut **output),
             Response::InvokeWithResponseStream(output) => Some(&mut **output),
             Response::ListAliases(output) => Some(&mut **output),
+            Response::ListEventSourceMappings(output) => Some(&mut **output),
             Response::ListFunctionEventInvokeConfigs(output) => Some(&mut **output),
             Response::ListFunctionUrlConfigs(output) => Some(&mut **output),
             Response::ListFunctions(output) => Some(&mut **output),
@@ -1399,6 +1518,7 @@ impl Model for Api {
             Response::TagResource => None,
             Response::UntagResource => None,
             Response::UpdateAlias(output) => Some(&mut **output),
+            Response::UpdateEventSourceMapping(output) => Some(&mut **output),
             Response::UpdateFunctionCode(output) => Some(&mut **output),
             Response::UpdateFunctionConfiguration(output) => Some(&mut **output),
             Response::UpdateFunctionEventInvokeConfig(output) => Some(&mut **output),

@@ -78,6 +78,13 @@ pub(crate) static ALIAS_ROUTING_CONFIGURATION: Schema = Schema::structure(
 pub(crate) static ALLOW_CREDENTIALS: Schema = Schema::boolean("AllowCredentials");
 pub(crate) static ALLOW_METHODS_LIST: Schema = Schema::list("AllowMethodsList", &METHOD).min(0).max(6);
 pub(crate) static ALLOW_ORIGINS_LIST: Schema = Schema::list("AllowOriginsList", &ORIGIN).min(0).max(100);
+pub(crate) static AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Schema = Schema::structure(
+    "AmazonManagedKafkaEventSourceConfig",
+    &[
+        Member::new("ConsumerGroupId", &URI).refused(Tolerated::Nothing),
+        Member::new("SchemaRegistryConfig", &KAFKA_SCHEMA_REGISTRY_CONFIG).refused(Tolerated::Nothing),
+    ],
+);
 pub(crate) static APPLICATION_LOG_LEVEL: Schema =
     Schema::enumeration("ApplicationLogLevel", &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]);
 pub(crate) static ARCHITECTURE: Schema = Schema::enumeration("Architecture", &["x86_64", "arm64"]);
@@ -88,6 +95,8 @@ static PATTERN_OF_ARN: Pattern = Pattern::new(
     None,
 );
 pub(crate) static ARN: Schema = Schema::string("Arn").pattern(&PATTERN_OF_ARN);
+pub(crate) static BATCH_SIZE: Schema = Schema::integer("BatchSize").min(1).max(10000);
+pub(crate) static BISECT_BATCH_ON_FUNCTION_ERROR: Schema = Schema::boolean("BisectBatchOnFunctionError");
 pub(crate) static BLOB: Schema = Schema::blob("Blob").sensitive();
 pub(crate) static BLOB_STREAM: Schema = Schema::blob("BlobStream");
 pub(crate) static BOOLEAN: Schema = Schema::boolean("Boolean");
@@ -120,6 +129,9 @@ pub(crate) static CODE_VERIFICATION_FAILED_EXCEPTION: Schema = Schema::structure
     "CodeVerificationFailedException",
     &[Member::new("Type", &STRING), Member::new("Message", &STRING)],
 );
+static PATTERN_OF_COLLECTION_NAME: Pattern = Pattern::new("[_a-zA-Z0-9][^$]*", "[_a-zA-Z0-9][^$]*", None);
+pub(crate) static COLLECTION_NAME: Schema =
+    Schema::string("CollectionName").min(1).max(57).pattern(&PATTERN_OF_COLLECTION_NAME);
 pub(crate) static COMPATIBLE_ARCHITECTURES: Schema =
     Schema::list("CompatibleArchitectures", &ARCHITECTURE).min(0).max(2);
 pub(crate) static COMPATIBLE_RUNTIMES: Schema = Schema::list("CompatibleRuntimes", &RUNTIME).min(0).max(15);
@@ -144,6 +156,41 @@ pub(crate) static CREATE_ALIAS_REQUEST: Schema = Schema::structure(
         Member::new("FunctionVersion", &VERSION_WITH_LATEST_PUBLISHED).required(),
         Member::new("Description", &DESCRIPTION),
         Member::new("RoutingConfig", &ALIAS_ROUTING_CONFIGURATION),
+    ],
+);
+pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Schema = Schema::structure(
+    "CreateEventSourceMappingRequest",
+    &[
+        Member::new("EventSourceArn", &ARN),
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).required(),
+        Member::new("Enabled", &ENABLED),
+        Member::new("BatchSize", &BATCH_SIZE),
+        Member::new("FilterCriteria", &FILTER_CRITERIA),
+        Member::new("KMSKeyArn", &KMS_KEY_ARN).stored(),
+        Member::new("MetricsConfig", &EVENT_SOURCE_MAPPING_METRICS_CONFIG).stored(),
+        Member::new("LoggingConfig", &EVENT_SOURCE_MAPPING_LOGGING_CONFIG).stored(),
+        Member::new("ScalingConfig", &SCALING_CONFIG),
+        Member::new("MaximumBatchingWindowInSeconds", &MAXIMUM_BATCHING_WINDOW_IN_SECONDS),
+        Member::new("ParallelizationFactor", &PARALLELIZATION_FACTOR),
+        Member::new("StartingPosition", &EVENT_SOURCE_POSITION),
+        Member::new("StartingPositionTimestamp", &DATE),
+        Member::new("DestinationConfig", &DESTINATION_CONFIG),
+        Member::new("MaximumRecordAgeInSeconds", &MAXIMUM_RECORD_AGE_IN_SECONDS),
+        Member::new("BisectBatchOnFunctionError", &BISECT_BATCH_ON_FUNCTION_ERROR),
+        Member::new("MaximumRetryAttempts", &MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING),
+        Member::new("Tags", &TAGS),
+        Member::new("TumblingWindowInSeconds", &TUMBLING_WINDOW_IN_SECONDS),
+        Member::new("Topics", &TOPICS).refused(Tolerated::Empty),
+        Member::new("Queues", &QUEUES).refused(Tolerated::Empty),
+        Member::new("SourceAccessConfigurations", &SOURCE_ACCESS_CONFIGURATIONS).refused(Tolerated::Empty),
+        Member::new("SelfManagedEventSource", &SELF_MANAGED_EVENT_SOURCE).refused(Tolerated::Nothing),
+        Member::new("FunctionResponseTypes", &FUNCTION_RESPONSE_TYPE_LIST),
+        Member::new("AmazonManagedKafkaEventSourceConfig", &AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG)
+            .refused(Tolerated::Nothing),
+        Member::new("SelfManagedKafkaEventSourceConfig", &SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG)
+            .refused(Tolerated::Nothing),
+        Member::new("DocumentDBEventSourceConfig", &DOCUMENT_DB_EVENT_SOURCE_CONFIG).refused(Tolerated::Nothing),
+        Member::new("ProvisionedPollerConfig", &PROVISIONED_POLLER_CONFIG),
     ],
 );
 pub(crate) static CREATE_FUNCTION_REQUEST: Schema = Schema::structure(
@@ -200,6 +247,9 @@ pub(crate) static CREATE_FUNCTION_URL_CONFIG_RESPONSE: Schema = Schema::structur
         Member::new("InvokeMode", &INVOKE_MODE),
     ],
 );
+static PATTERN_OF_DATABASE_NAME: Pattern = Pattern::new("[^ /\\.$\\x22]*", "[^ /\\.$\\x22]*", None);
+pub(crate) static DATABASE_NAME: Schema =
+    Schema::string("DatabaseName").min(1).max(63).pattern(&PATTERN_OF_DATABASE_NAME);
 pub(crate) static DATE: Schema = Schema::timestamp("Date");
 pub(crate) static DEAD_LETTER_CONFIG: Schema =
     Schema::structure("DeadLetterConfig", &[Member::new("TargetArn", &RESOURCE_ARN)]);
@@ -209,6 +259,10 @@ pub(crate) static DELETE_ALIAS_REQUEST: Schema = Schema::structure(
         Member::new("FunctionName", &FUNCTION_NAME).required().at(Location::Label),
         Member::new("Name", &ALIAS).required().at(Location::Label),
     ],
+);
+pub(crate) static DELETE_EVENT_SOURCE_MAPPING_REQUEST: Schema = Schema::structure(
+    "DeleteEventSourceMappingRequest",
+    &[Member::new("UUID", &UUID_STRING).required().at(Location::Label)],
 );
 pub(crate) static DELETE_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Schema = Schema::structure(
     "DeleteFunctionCodeSigningConfigRequest",
@@ -267,6 +321,14 @@ pub(crate) static DESTINATION_CONFIG: Schema = Schema::structure(
     "DestinationConfig",
     &[Member::new("OnSuccess", &ON_SUCCESS), Member::new("OnFailure", &ON_FAILURE)],
 );
+pub(crate) static DOCUMENT_DB_EVENT_SOURCE_CONFIG: Schema = Schema::structure(
+    "DocumentDBEventSourceConfig",
+    &[
+        Member::new("DatabaseName", &DATABASE_NAME).refused(Tolerated::Nothing),
+        Member::new("CollectionName", &COLLECTION_NAME).refused(Tolerated::Nothing),
+        Member::new("FullDocument", &FULL_DOCUMENT).refused(Tolerated::Nothing),
+    ],
+);
 pub(crate) static DURABLE_CONFIG: Schema = Schema::structure(
     "DurableConfig",
     &[
@@ -308,6 +370,16 @@ pub(crate) static EFS_MOUNT_TIMEOUT_EXCEPTION: Schema =
     Schema::structure("EFSMountTimeoutException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
 pub(crate) static ENI_LIMIT_REACHED_EXCEPTION: Schema =
     Schema::structure("ENILimitReachedException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
+pub(crate) static ENABLED: Schema = Schema::boolean("Enabled");
+pub(crate) static END_POINT_TYPE: Schema = Schema::enumeration("EndPointType", &["KAFKA_BOOTSTRAP_SERVERS"]);
+static PATTERN_OF_ENDPOINT: Pattern = Pattern::new(
+    "(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9\\-]*[a-zA-Z0-9])\\.)*([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9\\-]*[A-Za-z0-9]):[0-9]{1,5}",
+    "(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9\\-]*[a-zA-Z0-9])\\.)*([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9\\-]*[A-Za-z0-9]):[0-9]{1,5}",
+    None,
+);
+pub(crate) static ENDPOINT: Schema = Schema::string("Endpoint").min(1).max(300).pattern(&PATTERN_OF_ENDPOINT);
+pub(crate) static ENDPOINT_LISTS: Schema = Schema::list("EndpointLists", &ENDPOINT).min(1).max(10);
+pub(crate) static ENDPOINTS: Schema = Schema::map("Endpoints", &END_POINT_TYPE, &ENDPOINT_LISTS).min(1).max(2);
 pub(crate) static ENVIRONMENT: Schema =
     Schema::structure("Environment", &[Member::new("Variables", &ENVIRONMENT_VARIABLES)]);
 pub(crate) static ENVIRONMENT_ERROR: Schema = Schema::structure(
@@ -328,6 +400,69 @@ pub(crate) static ENVIRONMENT_VARIABLES: Schema =
 pub(crate) static EPHEMERAL_STORAGE: Schema =
     Schema::structure("EphemeralStorage", &[Member::new("Size", &EPHEMERAL_STORAGE_SIZE).required()]);
 pub(crate) static EPHEMERAL_STORAGE_SIZE: Schema = Schema::integer("EphemeralStorageSize").min(512).max(10240);
+static PATTERN_OF_EVENT_SOURCE_MAPPING_ARN: Pattern = Pattern::new(
+    "arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
+    "arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
+    None,
+);
+pub(crate) static EVENT_SOURCE_MAPPING_ARN: Schema =
+    Schema::string("EventSourceMappingArn").min(85).max(120).pattern(&PATTERN_OF_EVENT_SOURCE_MAPPING_ARN);
+pub(crate) static EVENT_SOURCE_MAPPING_CONFIGURATION: Schema = Schema::structure(
+    "EventSourceMappingConfiguration",
+    &[
+        Member::new("UUID", &UUID_STRING),
+        Member::new("StartingPosition", &EVENT_SOURCE_POSITION),
+        Member::new("StartingPositionTimestamp", &DATE),
+        Member::new("BatchSize", &BATCH_SIZE),
+        Member::new("MaximumBatchingWindowInSeconds", &MAXIMUM_BATCHING_WINDOW_IN_SECONDS),
+        Member::new("ParallelizationFactor", &PARALLELIZATION_FACTOR),
+        Member::new("EventSourceArn", &ARN),
+        Member::new("FilterCriteria", &FILTER_CRITERIA),
+        Member::new("FilterCriteriaError", &FILTER_CRITERIA_ERROR),
+        Member::new("KMSKeyArn", &KMS_KEY_ARN),
+        Member::new("MetricsConfig", &EVENT_SOURCE_MAPPING_METRICS_CONFIG),
+        Member::new("LoggingConfig", &EVENT_SOURCE_MAPPING_LOGGING_CONFIG),
+        Member::new("ScalingConfig", &SCALING_CONFIG),
+        Member::new("FunctionArn", &FUNCTION_ARN),
+        Member::new("LastModified", &DATE),
+        Member::new("LastProcessingResult", &STRING),
+        Member::new("State", &STRING),
+        Member::new("StateTransitionReason", &STRING),
+        Member::new("DestinationConfig", &DESTINATION_CONFIG),
+        Member::new("Topics", &TOPICS),
+        Member::new("Queues", &QUEUES),
+        Member::new("SourceAccessConfigurations", &SOURCE_ACCESS_CONFIGURATIONS),
+        Member::new("SelfManagedEventSource", &SELF_MANAGED_EVENT_SOURCE),
+        Member::new("MaximumRecordAgeInSeconds", &MAXIMUM_RECORD_AGE_IN_SECONDS),
+        Member::new("BisectBatchOnFunctionError", &BISECT_BATCH_ON_FUNCTION_ERROR),
+        Member::new("MaximumRetryAttempts", &MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING),
+        Member::new("TumblingWindowInSeconds", &TUMBLING_WINDOW_IN_SECONDS),
+        Member::new("FunctionResponseTypes", &FUNCTION_RESPONSE_TYPE_LIST),
+        Member::new("AmazonManagedKafkaEventSourceConfig", &AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG),
+        Member::new("SelfManagedKafkaEventSourceConfig", &SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG),
+        Member::new("DocumentDBEventSourceConfig", &DOCUMENT_DB_EVENT_SOURCE_CONFIG),
+        Member::new("EventSourceMappingArn", &EVENT_SOURCE_MAPPING_ARN),
+        Member::new("ProvisionedPollerConfig", &PROVISIONED_POLLER_CONFIG),
+    ],
+);
+pub(crate) static EVENT_SOURCE_MAPPING_LOGGING_CONFIG: Schema = Schema::structure(
+    "EventSourceMappingLoggingConfig",
+    &[Member::new("SystemLogLevel", &EVENT_SOURCE_MAPPING_SYSTEM_LOG_LEVEL).stored()],
+);
+pub(crate) static EVENT_SOURCE_MAPPING_METRIC: Schema =
+    Schema::enumeration("EventSourceMappingMetric", &["EventCount", "ErrorCount", "KafkaMetrics"]);
+pub(crate) static EVENT_SOURCE_MAPPING_METRIC_LIST: Schema =
+    Schema::list("EventSourceMappingMetricList", &EVENT_SOURCE_MAPPING_METRIC).min(0).max(3);
+pub(crate) static EVENT_SOURCE_MAPPING_METRICS_CONFIG: Schema = Schema::structure(
+    "EventSourceMappingMetricsConfig",
+    &[Member::new("Metrics", &EVENT_SOURCE_MAPPING_METRIC_LIST).stored()],
+);
+pub(crate) static EVENT_SOURCE_MAPPING_SYSTEM_LOG_LEVEL: Schema =
+    Schema::enumeration("EventSourceMappingSystemLogLevel", &["DEBUG", "INFO", "WARN"]);
+pub(crate) static EVENT_SOURCE_MAPPINGS_LIST: Schema =
+    Schema::list("EventSourceMappingsList", &EVENT_SOURCE_MAPPING_CONFIGURATION);
+pub(crate) static EVENT_SOURCE_POSITION: Schema =
+    Schema::enumeration("EventSourcePosition", &["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]);
 static PATTERN_OF_EVENT_SOURCE_TOKEN: Pattern = Pattern::new("[a-zA-Z0-9._\\-]+", "[a-zA-Z0-9._\\-]+", None);
 pub(crate) static EVENT_SOURCE_TOKEN: Schema =
     Schema::string("EventSourceToken").min(0).max(256).pattern(&PATTERN_OF_EVENT_SOURCE_TOKEN);
@@ -347,6 +482,21 @@ pub(crate) static FILE_SYSTEM_CONFIG: Schema = Schema::structure(
 );
 pub(crate) static FILE_SYSTEM_CONFIG_LIST: Schema =
     Schema::list("FileSystemConfigList", &FILE_SYSTEM_CONFIG).min(0).max(1);
+pub(crate) static FILTER: Schema = Schema::structure("Filter", &[Member::new("Pattern", &PATTERN)]);
+pub(crate) static FILTER_CRITERIA: Schema =
+    Schema::structure("FilterCriteria", &[Member::new("Filters", &FILTER_LIST)]);
+pub(crate) static FILTER_CRITERIA_ERROR: Schema = Schema::structure(
+    "FilterCriteriaError",
+    &[Member::new("ErrorCode", &FILTER_CRITERIA_ERROR_CODE), Member::new("Message", &FILTER_CRITERIA_ERROR_MESSAGE)],
+);
+static PATTERN_OF_FILTER_CRITERIA_ERROR_CODE: Pattern = Pattern::new("[A-Za-z]+Exception", "[A-Za-z]+Exception", None);
+pub(crate) static FILTER_CRITERIA_ERROR_CODE: Schema =
+    Schema::string("FilterCriteriaErrorCode").min(10).max(50).pattern(&PATTERN_OF_FILTER_CRITERIA_ERROR_CODE);
+static PATTERN_OF_FILTER_CRITERIA_ERROR_MESSAGE: Pattern = Pattern::new(".*", ".*", None);
+pub(crate) static FILTER_CRITERIA_ERROR_MESSAGE: Schema =
+    Schema::string("FilterCriteriaErrorMessage").min(10).max(2048).pattern(&PATTERN_OF_FILTER_CRITERIA_ERROR_MESSAGE);
+pub(crate) static FILTER_LIST: Schema = Schema::list("FilterList", &FILTER);
+pub(crate) static FULL_DOCUMENT: Schema = Schema::enumeration("FullDocument", &["UpdateLookup", "Default"]);
 static PATTERN_OF_FUNCTION_ARN: Pattern = Pattern::new(
     "arn:(aws[a-zA-Z-]*)?:lambda:[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?",
     "arn:(aws[a-zA-Z-]*)?:lambda:[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?",
@@ -440,6 +590,10 @@ static PATTERN_OF_FUNCTION_NAME: Pattern = Pattern::new(
 );
 pub(crate) static FUNCTION_NAME: Schema =
     Schema::string("FunctionName").min(1).max(140).pattern(&PATTERN_OF_FUNCTION_NAME);
+pub(crate) static FUNCTION_RESPONSE_TYPE: Schema =
+    Schema::enumeration("FunctionResponseType", &["ReportBatchItemFailures"]);
+pub(crate) static FUNCTION_RESPONSE_TYPE_LIST: Schema =
+    Schema::list("FunctionResponseTypeList", &FUNCTION_RESPONSE_TYPE).min(0).max(1);
 pub(crate) static FUNCTION_SCALING_CONFIG: Schema = Schema::structure(
     "FunctionScalingConfig",
     &[
@@ -486,6 +640,10 @@ pub(crate) static GET_ALIAS_REQUEST: Schema = Schema::structure(
         Member::new("FunctionName", &FUNCTION_NAME).required().at(Location::Label),
         Member::new("Name", &ALIAS).required().at(Location::Label),
     ],
+);
+pub(crate) static GET_EVENT_SOURCE_MAPPING_REQUEST: Schema = Schema::structure(
+    "GetEventSourceMappingRequest",
+    &[Member::new("UUID", &UUID_STRING).required().at(Location::Label)],
 );
 pub(crate) static GET_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Schema = Schema::structure(
     "GetFunctionCodeSigningConfigRequest",
@@ -791,6 +949,38 @@ static PATTERN_OF_KMS_KEY_ARN: Pattern =
 pub(crate) static KMS_KEY_ARN: Schema = Schema::string("KMSKeyArn").pattern(&PATTERN_OF_KMS_KEY_ARN);
 pub(crate) static KMS_NOT_FOUND_EXCEPTION: Schema =
     Schema::structure("KMSNotFoundException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
+pub(crate) static KAFKA_EVENT_SOURCE_MAPPING_CONSUMPTION_MODE: Schema =
+    Schema::enumeration("KafkaEventSourceMappingConsumptionMode", &["Stream", "Queue"]);
+pub(crate) static KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG: Schema = Schema::structure(
+    "KafkaSchemaRegistryAccessConfig",
+    &[
+        Member::new("Type", &KAFKA_SCHEMA_REGISTRY_AUTH_TYPE).refused(Tolerated::Nothing),
+        Member::new("URI", &ARN).refused(Tolerated::Nothing),
+    ],
+);
+pub(crate) static KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG_LIST: Schema =
+    Schema::list("KafkaSchemaRegistryAccessConfigList", &KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG);
+pub(crate) static KAFKA_SCHEMA_REGISTRY_AUTH_TYPE: Schema = Schema::enumeration(
+    "KafkaSchemaRegistryAuthType",
+    &["BASIC_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE", "OAUTHBEARER_AUTH"],
+);
+pub(crate) static KAFKA_SCHEMA_REGISTRY_CONFIG: Schema = Schema::structure(
+    "KafkaSchemaRegistryConfig",
+    &[
+        Member::new("SchemaRegistryURI", &SCHEMA_REGISTRY_URI).refused(Tolerated::Nothing),
+        Member::new("EventRecordFormat", &SCHEMA_REGISTRY_EVENT_RECORD_FORMAT).refused(Tolerated::Nothing),
+        Member::new("AccessConfigs", &KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG_LIST).refused(Tolerated::Nothing),
+        Member::new("SchemaValidationConfigs", &KAFKA_SCHEMA_VALIDATION_CONFIG_LIST).refused(Tolerated::Nothing),
+    ],
+);
+pub(crate) static KAFKA_SCHEMA_VALIDATION_ATTRIBUTE: Schema =
+    Schema::enumeration("KafkaSchemaValidationAttribute", &["KEY", "VALUE"]);
+pub(crate) static KAFKA_SCHEMA_VALIDATION_CONFIG: Schema = Schema::structure(
+    "KafkaSchemaValidationConfig",
+    &[Member::new("Attribute", &KAFKA_SCHEMA_VALIDATION_ATTRIBUTE).refused(Tolerated::Nothing)],
+);
+pub(crate) static KAFKA_SCHEMA_VALIDATION_CONFIG_LIST: Schema =
+    Schema::list("KafkaSchemaValidationConfigList", &KAFKA_SCHEMA_VALIDATION_CONFIG);
 pub(crate) static LAMBDA_MANAGED_INSTANCES_CAPACITY_PROVIDER_CONFIG: Schema = Schema::structure(
     "LambdaManagedInstancesCapacityProviderConfig",
     &[
@@ -899,6 +1089,19 @@ pub(crate) static LIST_ALIASES_REQUEST: Schema = Schema::structure(
 pub(crate) static LIST_ALIASES_RESPONSE: Schema = Schema::structure(
     "ListAliasesResponse",
     &[Member::new("NextMarker", &STRING), Member::new("Aliases", &ALIAS_LIST)],
+);
+pub(crate) static LIST_EVENT_SOURCE_MAPPINGS_REQUEST: Schema = Schema::structure(
+    "ListEventSourceMappingsRequest",
+    &[
+        Member::new("EventSourceArn", &ARN).at(Location::Query),
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME).at(Location::Query),
+        Member::new("Marker", &STRING).at(Location::Query),
+        Member::new("MaxItems", &MAX_LIST_ITEMS).at(Location::Query),
+    ],
+);
+pub(crate) static LIST_EVENT_SOURCE_MAPPINGS_RESPONSE: Schema = Schema::structure(
+    "ListEventSourceMappingsResponse",
+    &[Member::new("NextMarker", &STRING), Member::new("EventSourceMappings", &EVENT_SOURCE_MAPPINGS_LIST)],
 );
 pub(crate) static LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST: Schema = Schema::structure(
     "ListFunctionEventInvokeConfigsRequest",
@@ -1023,11 +1226,20 @@ pub(crate) static MAX_LAYER_LIST_ITEMS: Schema = Schema::integer("MaxLayerListIt
 pub(crate) static MAX_LIST_ITEMS: Schema = Schema::integer("MaxListItems").min(1).max(10000);
 pub(crate) static MAX_PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEMS: Schema =
     Schema::integer("MaxProvisionedConcurrencyConfigListItems").min(1).max(50);
+pub(crate) static MAXIMUM_BATCHING_WINDOW_IN_SECONDS: Schema =
+    Schema::integer("MaximumBatchingWindowInSeconds").min(0).max(300);
+pub(crate) static MAXIMUM_CONCURRENCY: Schema = Schema::integer("MaximumConcurrency").min(2).max(1000);
 pub(crate) static MAXIMUM_EVENT_AGE_IN_SECONDS: Schema = Schema::integer("MaximumEventAgeInSeconds").min(60).max(21600);
+pub(crate) static MAXIMUM_NUMBER_OF_POLLERS: Schema = Schema::integer("MaximumNumberOfPollers").min(1).max(10000);
+pub(crate) static MAXIMUM_RECORD_AGE_IN_SECONDS: Schema =
+    Schema::integer("MaximumRecordAgeInSeconds").min(-1).max(604800);
 pub(crate) static MAXIMUM_RETRY_ATTEMPTS: Schema = Schema::integer("MaximumRetryAttempts").min(0).max(2);
+pub(crate) static MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING: Schema =
+    Schema::integer("MaximumRetryAttemptsEventSourceMapping").min(-1).max(10000);
 pub(crate) static MEMORY_SIZE: Schema = Schema::integer("MemorySize").min(128).max(32768);
 static PATTERN_OF_METHOD: Pattern = Pattern::new(".*", ".*", None);
 pub(crate) static METHOD: Schema = Schema::string("Method").min(0).max(6).pattern(&PATTERN_OF_METHOD);
+pub(crate) static MINIMUM_NUMBER_OF_POLLERS: Schema = Schema::integer("MinimumNumberOfPollers").min(1).max(200);
 static PATTERN_OF_NAME_SPACED_FUNCTION_ARN: Pattern = Pattern::new(
     "arn:(aws[a-zA-Z-]*)?:lambda:[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:function:[a-zA-Z0-9-_\\.]+(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?",
     "arn:(aws[a-zA-Z-]*)?:lambda:[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:function:[a-zA-Z0-9-_\\.]+(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?",
@@ -1064,6 +1276,9 @@ pub(crate) static ORGANIZATION_ID: Schema =
 static PATTERN_OF_ORIGIN: Pattern = Pattern::new(".*", ".*", None);
 pub(crate) static ORIGIN: Schema = Schema::string("Origin").min(1).max(253).pattern(&PATTERN_OF_ORIGIN);
 pub(crate) static PACKAGE_TYPE: Schema = Schema::enumeration("PackageType", &["Zip", "Image"]);
+pub(crate) static PARALLELIZATION_FACTOR: Schema = Schema::integer("ParallelizationFactor").min(1).max(10);
+static PATTERN_OF_PATTERN: Pattern = Pattern::new("[\\s\\S]*", "[ \\t\\n\\x0B\\f\\r\\S]*", None);
+pub(crate) static PATTERN: Schema = Schema::string("Pattern").min(0).max(4096).pattern(&PATTERN_OF_PATTERN);
 pub(crate) static PER_EXECUTION_ENVIRONMENT_MAX_CONCURRENCY: Schema =
     Schema::integer("PerExecutionEnvironmentMaxConcurrency").min(1).max(1600);
 pub(crate) static POLICY_LENGTH_EXCEEDED_EXCEPTION: Schema = Schema::structure(
@@ -1098,6 +1313,17 @@ pub(crate) static PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION: Schema = S
 );
 pub(crate) static PROVISIONED_CONCURRENCY_STATUS_ENUM: Schema =
     Schema::enumeration("ProvisionedConcurrencyStatusEnum", &["IN_PROGRESS", "READY", "FAILED"]);
+pub(crate) static PROVISIONED_POLLER_CONFIG: Schema = Schema::structure(
+    "ProvisionedPollerConfig",
+    &[
+        Member::new("MinimumPollers", &MINIMUM_NUMBER_OF_POLLERS),
+        Member::new("MaximumPollers", &MAXIMUM_NUMBER_OF_POLLERS),
+        Member::new("PollerGroupName", &PROVISIONED_POLLER_GROUP_NAME),
+    ],
+);
+static PATTERN_OF_PROVISIONED_POLLER_GROUP_NAME: Pattern = Pattern::new("[a-zA-Z0-9-_]*", "[a-zA-Z0-9-_]*", None);
+pub(crate) static PROVISIONED_POLLER_GROUP_NAME: Schema =
+    Schema::string("ProvisionedPollerGroupName").min(0).max(128).pattern(&PATTERN_OF_PROVISIONED_POLLER_GROUP_NAME);
 pub(crate) static PUBLISH_LAYER_VERSION_REQUEST: Schema = Schema::structure(
     "PublishLayerVersionRequest",
     &[
@@ -1225,6 +1451,9 @@ pub(crate) static PUT_RUNTIME_MANAGEMENT_CONFIG_RESPONSE: Schema = Schema::struc
 );
 static PATTERN_OF_QUALIFIER: Pattern = Pattern::new("(|[a-zA-Z0-9$_-]+)", "(|[a-zA-Z0-9$_-]+)", None);
 pub(crate) static QUALIFIER: Schema = Schema::string("Qualifier").min(1).max(128).pattern(&PATTERN_OF_QUALIFIER);
+static PATTERN_OF_QUEUE: Pattern = Pattern::new("[\\s\\S]*", "[ \\t\\n\\x0B\\f\\r\\S]*", None);
+pub(crate) static QUEUE: Schema = Schema::string("Queue").min(1).max(1000).pattern(&PATTERN_OF_QUEUE);
+pub(crate) static QUEUES: Schema = Schema::list("Queues", &QUEUE).min(1).max(1);
 pub(crate) static RECURSIVE_INVOCATION_EXCEPTION: Schema =
     Schema::structure("RecursiveInvocationException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
 pub(crate) static RECURSIVE_LOOP: Schema = Schema::enumeration("RecursiveLoop", &["Allow", "Terminate"]);
@@ -1254,6 +1483,8 @@ static PATTERN_OF_RESOURCE_ARN: Pattern =
 pub(crate) static RESOURCE_ARN: Schema = Schema::string("ResourceArn").pattern(&PATTERN_OF_RESOURCE_ARN);
 pub(crate) static RESOURCE_CONFLICT_EXCEPTION: Schema =
     Schema::structure("ResourceConflictException", &[Member::new("Type", &STRING), Member::new("message", &STRING)]);
+pub(crate) static RESOURCE_IN_USE_EXCEPTION: Schema =
+    Schema::structure("ResourceInUseException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
 pub(crate) static RESOURCE_NOT_FOUND_EXCEPTION: Schema =
     Schema::structure("ResourceNotFoundException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
 pub(crate) static RESOURCE_NOT_READY_EXCEPTION: Schema =
@@ -1296,8 +1527,26 @@ pub(crate) static S3_FILES_MOUNT_TIMEOUT_EXCEPTION: Schema =
     Schema::structure("S3FilesMountTimeoutException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
 pub(crate) static S3_KEY: Schema = Schema::string("S3Key").min(1).max(1024);
 pub(crate) static S3_OBJECT_VERSION: Schema = Schema::string("S3ObjectVersion").min(1).max(1024);
+pub(crate) static SCALING_CONFIG: Schema =
+    Schema::structure("ScalingConfig", &[Member::new("MaximumConcurrency", &MAXIMUM_CONCURRENCY)]);
+pub(crate) static SCHEMA_REGISTRY_EVENT_RECORD_FORMAT: Schema =
+    Schema::enumeration("SchemaRegistryEventRecordFormat", &["JSON", "SOURCE"]);
+static PATTERN_OF_SCHEMA_REGISTRY_URI: Pattern =
+    Pattern::new("[a-zA-Z0-9-\\/*:_+=.@-]*", "[a-zA-Z0-9-/*:_+=.@-]*", None);
+pub(crate) static SCHEMA_REGISTRY_URI: Schema =
+    Schema::string("SchemaRegistryUri").min(1).max(10000).pattern(&PATTERN_OF_SCHEMA_REGISTRY_URI);
 pub(crate) static SECURITY_GROUP_ID: Schema = Schema::string("SecurityGroupId");
 pub(crate) static SECURITY_GROUP_IDS: Schema = Schema::list("SecurityGroupIds", &SECURITY_GROUP_ID).min(0).max(5);
+pub(crate) static SELF_MANAGED_EVENT_SOURCE: Schema =
+    Schema::structure("SelfManagedEventSource", &[Member::new("Endpoints", &ENDPOINTS).refused(Tolerated::Nothing)]);
+pub(crate) static SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Schema = Schema::structure(
+    "SelfManagedKafkaEventSourceConfig",
+    &[
+        Member::new("ConsumerGroupId", &URI).refused(Tolerated::Nothing),
+        Member::new("SchemaRegistryConfig", &KAFKA_SCHEMA_REGISTRY_CONFIG).refused(Tolerated::Nothing),
+        Member::new("ConsumptionMode", &KAFKA_EVENT_SOURCE_MAPPING_CONSUMPTION_MODE).refused(Tolerated::Nothing),
+    ],
+);
 pub(crate) static SENSITIVE_STRING: Schema = Schema::string("SensitiveString").sensitive();
 pub(crate) static SERIALIZED_REQUEST_ENTITY_TOO_LARGE_EXCEPTION: Schema = Schema::structure(
     "SerializedRequestEntityTooLargeException",
@@ -1319,6 +1568,35 @@ pub(crate) static SNAP_START_RESPONSE: Schema = Schema::structure(
 );
 pub(crate) static SNAP_START_TIMEOUT_EXCEPTION: Schema =
     Schema::structure("SnapStartTimeoutException", &[Member::new("Type", &STRING), Member::new("Message", &STRING)]);
+pub(crate) static SOURCE_ACCESS_CONFIGURATION: Schema = Schema::structure(
+    "SourceAccessConfiguration",
+    &[
+        Member::new("Type", &SOURCE_ACCESS_TYPE).refused(Tolerated::Nothing),
+        Member::new("URI", &URI).refused(Tolerated::Nothing),
+    ],
+);
+pub(crate) static SOURCE_ACCESS_CONFIGURATIONS: Schema =
+    Schema::list("SourceAccessConfigurations", &SOURCE_ACCESS_CONFIGURATION).min(0).max(23);
+pub(crate) static SOURCE_ACCESS_TYPE: Schema = Schema::enumeration(
+    "SourceAccessType",
+    &[
+        "BASIC_AUTH",
+        "VPC_SUBNET",
+        "VPC_SECURITY_GROUP",
+        "SASL_SCRAM_512_AUTH",
+        "SASL_SCRAM_256_AUTH",
+        "VIRTUAL_HOST",
+        "CLIENT_CERTIFICATE_TLS_AUTH",
+        "SERVER_ROOT_CA_CERTIFICATE",
+        "OAUTHBEARER_AUTH",
+        "OAUTHBEARER_SCOPE",
+        "OAUTHBEARER_AUDIENCE",
+        "OAUTHBEARER_LOGICAL_CLUSTER",
+        "OAUTHBEARER_IDENTITY_POOL",
+        "IAM_AUTH",
+        "IAM_OAUTHBEARER_AUTH",
+    ],
+);
 static PATTERN_OF_SOURCE_OWNER: Pattern = Pattern::new("\\d{12}", "[0-9]{12}", None);
 pub(crate) static SOURCE_OWNER: Schema = Schema::string("SourceOwner").min(0).max(12).pattern(&PATTERN_OF_SOURCE_OWNER);
 pub(crate) static STATE: Schema = Schema::enumeration(
@@ -1437,10 +1715,17 @@ pub(crate) static TOO_MANY_REQUESTS_EXCEPTION: Schema = Schema::structure(
         Member::new("Reason", &THROTTLE_REASON),
     ],
 );
+static PATTERN_OF_TOPIC: Pattern = Pattern::new("[^.]([a-zA-Z0-9\\-_.]+)", "[^.]([a-zA-Z0-9\\-_.]+)", None);
+pub(crate) static TOPIC: Schema = Schema::string("Topic").min(1).max(249).pattern(&PATTERN_OF_TOPIC);
+pub(crate) static TOPICS: Schema = Schema::list("Topics", &TOPIC).min(1).max(1);
 pub(crate) static TRACING_CONFIG: Schema = Schema::structure("TracingConfig", &[Member::new("Mode", &TRACING_MODE)]);
 pub(crate) static TRACING_CONFIG_RESPONSE: Schema =
     Schema::structure("TracingConfigResponse", &[Member::new("Mode", &TRACING_MODE)]);
 pub(crate) static TRACING_MODE: Schema = Schema::enumeration("TracingMode", &["Active", "PassThrough"]);
+pub(crate) static TUMBLING_WINDOW_IN_SECONDS: Schema = Schema::integer("TumblingWindowInSeconds").min(0).max(900);
+static PATTERN_OF_URI: Pattern = Pattern::new("[ a-zA-Z0-9-\\/*:_+=.@-]*", "[ a-zA-Z0-9-/*:_+=.@-]*", None);
+pub(crate) static URI: Schema = Schema::string("URI").min(1).max(200).pattern(&PATTERN_OF_URI);
+pub(crate) static UUID_STRING: Schema = Schema::string("UUIDString").min(36).max(36);
 static PATTERN_OF_UNQUALIFIED_FUNCTION_NAME: Pattern = Pattern::new(
     "(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)",
     "(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:)?([0-9]{12}:)?(function:)?([a-zA-Z0-9-_]+)",
@@ -1469,6 +1754,35 @@ pub(crate) static UPDATE_ALIAS_REQUEST: Schema = Schema::structure(
         Member::new("Description", &DESCRIPTION),
         Member::new("RoutingConfig", &ALIAS_ROUTING_CONFIGURATION),
         Member::new("RevisionId", &STRING),
+    ],
+);
+pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Schema = Schema::structure(
+    "UpdateEventSourceMappingRequest",
+    &[
+        Member::new("UUID", &UUID_STRING).required().at(Location::Label),
+        Member::new("FunctionName", &NAMESPACED_FUNCTION_NAME),
+        Member::new("Enabled", &ENABLED),
+        Member::new("BatchSize", &BATCH_SIZE),
+        Member::new("FilterCriteria", &FILTER_CRITERIA),
+        Member::new("KMSKeyArn", &KMS_KEY_ARN).stored(),
+        Member::new("MetricsConfig", &EVENT_SOURCE_MAPPING_METRICS_CONFIG).stored(),
+        Member::new("LoggingConfig", &EVENT_SOURCE_MAPPING_LOGGING_CONFIG).stored(),
+        Member::new("ScalingConfig", &SCALING_CONFIG),
+        Member::new("MaximumBatchingWindowInSeconds", &MAXIMUM_BATCHING_WINDOW_IN_SECONDS),
+        Member::new("ParallelizationFactor", &PARALLELIZATION_FACTOR),
+        Member::new("DestinationConfig", &DESTINATION_CONFIG),
+        Member::new("MaximumRecordAgeInSeconds", &MAXIMUM_RECORD_AGE_IN_SECONDS),
+        Member::new("BisectBatchOnFunctionError", &BISECT_BATCH_ON_FUNCTION_ERROR),
+        Member::new("MaximumRetryAttempts", &MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING),
+        Member::new("TumblingWindowInSeconds", &TUMBLING_WINDOW_IN_SECONDS),
+        Member::new("SourceAccessConfigurations", &SOURCE_ACCESS_CONFIGURATIONS).refused(Tolerated::Empty),
+        Member::new("FunctionResponseTypes", &FUNCTION_RESPONSE_TYPE_LIST),
+        Member::new("AmazonManagedKafkaEventSourceConfig", &AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG)
+            .refused(Tolerated::Nothing),
+        Member::new("SelfManagedKafkaEventSourceConfig", &SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG)
+            .refused(Tolerated::Nothing),
+        Member::new("DocumentDBEventSourceConfig", &DOCUMENT_DB_EVENT_SOURCE_CONFIG).refused(Tolerated::Nothing),
+        Member::new("ProvisionedPollerConfig", &PROVISIONED_POLLER_CONFIG),
     ],
 );
 pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Schema = Schema::structure(

@@ -90,8 +90,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
-            name: "CreateFunction",
+            name: "CreateEventSourceMapping",
             index: 3,
+            http: HttpBinding {
+                method: "POST",
+                path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings")],
+                query: &[],
+                status: 202,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::CREATE_EVENT_SOURCE_MAPPING_REQUEST,
+            output: Some(&schema::EVENT_SOURCE_MAPPING_CONFIGURATION),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:CreateEventSourceMapping",
+            body_bytes_max: 1048576,
+        },
+        Operation {
+            name: "CreateFunction",
+            index: 4,
             http: HttpBinding {
                 method: "POST",
                 path: &[Segment::Literal("2015-03-31"), Segment::Literal("functions")],
@@ -109,7 +127,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "CreateFunctionUrlConfig",
-            index: 4,
+            index: 5,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -132,7 +150,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteAlias",
-            index: 5,
+            index: 6,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -155,8 +173,30 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "DeleteEventSourceMapping",
+            index: 7,
+            http: HttpBinding {
+                method: "DELETE",
+                path: &[
+                    Segment::Literal("2015-03-31"),
+                    Segment::Literal("event-source-mappings"),
+                    Segment::Label("UUID"),
+                ],
+                query: &[],
+                status: 202,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DELETE_EVENT_SOURCE_MAPPING_REQUEST,
+            output: Some(&schema::EVENT_SOURCE_MAPPING_CONFIGURATION),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:DeleteEventSourceMapping",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "DeleteFunction",
-            index: 6,
+            index: 8,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[Segment::Literal("2015-03-31"), Segment::Literal("functions"), Segment::Label("FunctionName")],
@@ -174,7 +214,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteFunctionCodeSigningConfig",
-            index: 7,
+            index: 9,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -197,7 +237,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteFunctionConcurrency",
-            index: 8,
+            index: 10,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -220,7 +260,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteFunctionEventInvokeConfig",
-            index: 9,
+            index: 11,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -243,7 +283,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteFunctionUrlConfig",
-            index: 10,
+            index: 12,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -266,7 +306,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteLayerVersion",
-            index: 11,
+            index: 13,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -290,7 +330,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteProvisionedConcurrencyConfig",
-            index: 12,
+            index: 14,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -313,7 +353,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetAccountSettings",
-            index: 13,
+            index: 15,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2016-08-19"), Segment::Literal("account-settings")],
@@ -331,7 +371,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetAlias",
-            index: 14,
+            index: 16,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -354,8 +394,30 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "GetEventSourceMapping",
+            index: 17,
+            http: HttpBinding {
+                method: "GET",
+                path: &[
+                    Segment::Literal("2015-03-31"),
+                    Segment::Literal("event-source-mappings"),
+                    Segment::Label("UUID"),
+                ],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::GET_EVENT_SOURCE_MAPPING_REQUEST,
+            output: Some(&schema::EVENT_SOURCE_MAPPING_CONFIGURATION),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:GetEventSourceMapping",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "GetFunction",
-            index: 15,
+            index: 18,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2015-03-31"), Segment::Literal("functions"), Segment::Label("FunctionName")],
@@ -373,7 +435,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetFunctionCodeSigningConfig",
-            index: 16,
+            index: 19,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -396,7 +458,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetFunctionConcurrency",
-            index: 17,
+            index: 20,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -419,7 +481,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetFunctionConfiguration",
-            index: 18,
+            index: 21,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -442,7 +504,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetFunctionEventInvokeConfig",
-            index: 19,
+            index: 22,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -465,7 +527,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetFunctionRecursionConfig",
-            index: 20,
+            index: 23,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -488,7 +550,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetFunctionScalingConfig",
-            index: 21,
+            index: 24,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -511,7 +573,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetFunctionUrlConfig",
-            index: 22,
+            index: 25,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -534,7 +596,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetLayerVersion",
-            index: 23,
+            index: 26,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -558,7 +620,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetLayerVersionByArn",
-            index: 24,
+            index: 27,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2018-10-31"), Segment::Literal("layers")],
@@ -576,7 +638,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetLayerVersionPolicy",
-            index: 25,
+            index: 28,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -601,7 +663,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetPolicy",
-            index: 26,
+            index: 29,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -624,7 +686,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetProvisionedConcurrencyConfig",
-            index: 27,
+            index: 30,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -647,7 +709,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetRuntimeManagementConfig",
-            index: 28,
+            index: 31,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -670,7 +732,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "Invoke",
-            index: 29,
+            index: 32,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -693,7 +755,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "InvokeAsync",
-            index: 30,
+            index: 33,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -716,7 +778,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "InvokeWithResponseStream",
-            index: 31,
+            index: 34,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -739,7 +801,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListAliases",
-            index: 32,
+            index: 35,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -761,8 +823,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "ListEventSourceMappings",
+            index: 36,
+            http: HttpBinding {
+                method: "GET",
+                path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings")],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_EVENT_SOURCE_MAPPINGS_REQUEST,
+            output: Some(&schema::LIST_EVENT_SOURCE_MAPPINGS_RESPONSE),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "lambda:ListEventSourceMappings",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "ListFunctionEventInvokeConfigs",
-            index: 33,
+            index: 37,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -786,7 +866,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListFunctionUrlConfigs",
-            index: 34,
+            index: 38,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -809,7 +889,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListFunctions",
-            index: 35,
+            index: 39,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2015-03-31"), Segment::Literal("functions")],
@@ -827,7 +907,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListLayerVersions",
-            index: 36,
+            index: 40,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -850,7 +930,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListLayers",
-            index: 37,
+            index: 41,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2018-10-31"), Segment::Literal("layers")],
@@ -868,7 +948,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListProvisionedConcurrencyConfigs",
-            index: 38,
+            index: 42,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -891,7 +971,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListTags",
-            index: 39,
+            index: 43,
             http: HttpBinding {
                 method: "GET",
                 path: &[Segment::Literal("2017-03-31"), Segment::Literal("tags"), Segment::Label("Resource")],
@@ -909,7 +989,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListVersionsByFunction",
-            index: 40,
+            index: 44,
             http: HttpBinding {
                 method: "GET",
                 path: &[
@@ -932,7 +1012,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PublishLayerVersion",
-            index: 41,
+            index: 45,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -955,7 +1035,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PublishVersion",
-            index: 42,
+            index: 46,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -978,7 +1058,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutFunctionCodeSigningConfig",
-            index: 43,
+            index: 47,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1001,7 +1081,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutFunctionConcurrency",
-            index: 44,
+            index: 48,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1024,7 +1104,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutFunctionEventInvokeConfig",
-            index: 45,
+            index: 49,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1047,7 +1127,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutFunctionRecursionConfig",
-            index: 46,
+            index: 50,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1070,7 +1150,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutFunctionScalingConfig",
-            index: 47,
+            index: 51,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1093,7 +1173,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutProvisionedConcurrencyConfig",
-            index: 48,
+            index: 52,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1116,7 +1196,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutRuntimeManagementConfig",
-            index: 49,
+            index: 53,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1139,7 +1219,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "RemoveLayerVersionPermission",
-            index: 50,
+            index: 54,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -1165,7 +1245,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "RemovePermission",
-            index: 51,
+            index: 55,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[
@@ -1189,7 +1269,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TagResource",
-            index: 52,
+            index: 56,
             http: HttpBinding {
                 method: "POST",
                 path: &[Segment::Literal("2017-03-31"), Segment::Literal("tags"), Segment::Label("Resource")],
@@ -1207,7 +1287,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UntagResource",
-            index: 53,
+            index: 57,
             http: HttpBinding {
                 method: "DELETE",
                 path: &[Segment::Literal("2017-03-31"), Segment::Literal("tags"), Segment::Label("Resource")],
@@ -1225,7 +1305,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateAlias",
-            index: 54,
+            index: 58,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1248,8 +1328,30 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 1048576,
         },
         Operation {
+            name: "UpdateEventSourceMapping",
+            index: 59,
+            http: HttpBinding {
+                method: "PUT",
+                path: &[
+                    Segment::Literal("2015-03-31"),
+                    Segment::Literal("event-source-mappings"),
+                    Segment::Label("UUID"),
+                ],
+                query: &[],
+                status: 202,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::UPDATE_EVENT_SOURCE_MAPPING_REQUEST,
+            output: Some(&schema::EVENT_SOURCE_MAPPING_CONFIGURATION),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "lambda:UpdateEventSourceMapping",
+            body_bytes_max: 1048576,
+        },
+        Operation {
             name: "UpdateFunctionCode",
-            index: 55,
+            index: 60,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1272,7 +1374,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateFunctionConfiguration",
-            index: 56,
+            index: 61,
             http: HttpBinding {
                 method: "PUT",
                 path: &[
@@ -1295,7 +1397,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateFunctionEventInvokeConfig",
-            index: 57,
+            index: 62,
             http: HttpBinding {
                 method: "POST",
                 path: &[
@@ -1318,7 +1420,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateFunctionUrlConfig",
-            index: 58,
+            index: 63,
             http: HttpBinding {
                 method: "PUT",
                 path: &[

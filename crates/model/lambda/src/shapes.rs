@@ -7,10 +7,13 @@ use bytes::Bytes;
 use wire_schema::EventStream;
 
 use crate::enums::{
-    ApplicationLogLevel, Architecture, FunctionUrlAuthType, FunctionVersion, FunctionVersionLatestPublished,
-    InvocationType, InvokeMode, LastUpdateStatus, LogFormat, LogType, PackageType, ProvisionedConcurrencyStatusEnum,
-    RecursiveLoop, ResponseStreamingInvocationType, SnapStartApplyOn, SnapStartOptimizationStatus, State,
-    StateReasonCode, SystemLogLevel, TenantIsolationMode, TracingMode, UpdateRuntimeOn,
+    ApplicationLogLevel, Architecture, EventSourceMappingMetric, EventSourceMappingSystemLogLevel, EventSourcePosition,
+    FullDocument, FunctionResponseType, FunctionUrlAuthType, FunctionVersion, FunctionVersionLatestPublished,
+    InvocationType, InvokeMode, KafkaEventSourceMappingConsumptionMode, KafkaSchemaRegistryAuthType,
+    KafkaSchemaValidationAttribute, LastUpdateStatus, LogFormat, LogType, PackageType,
+    ProvisionedConcurrencyStatusEnum, RecursiveLoop, ResponseStreamingInvocationType, SchemaRegistryEventRecordFormat,
+    SnapStartApplyOn, SnapStartOptimizationStatus, SourceAccessType, State, StateReasonCode, SystemLogLevel,
+    TenantIsolationMode, TracingMode, UpdateRuntimeOn,
 };
 
 use crate::schema;
@@ -135,6 +138,16 @@ pub struct AliasRoutingConfiguration {
 }
 wire_schema::structure!(AliasRoutingConfiguration, schema::ALIAS_ROUTING_CONFIGURATION, { 0 => additional_version_weights,  });
 
+/// `AmazonManagedKafkaEventSourceConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AmazonManagedKafkaEventSourceConfig {
+    /// `ConsumerGroupId`. Not supported.
+    pub consumer_group_id: Option<String>,
+    /// `SchemaRegistryConfig`. Not supported.
+    pub schema_registry_config: Option<KafkaSchemaRegistryConfig>,
+}
+wire_schema::structure!(AmazonManagedKafkaEventSourceConfig, schema::AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG, { 0 => consumer_group_id, 1 => schema_registry_config,  });
+
 /// `CapacityProviderConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CapacityProviderConfig {
@@ -184,6 +197,68 @@ pub struct CreateAliasRequest {
     pub routing_config: Option<AliasRoutingConfiguration>,
 }
 wire_schema::structure!(CreateAliasRequest, schema::CREATE_ALIAS_REQUEST, { 0 => function_name, 1 => name, 2 => function_version, 3 => description, 4 => routing_config,  });
+
+/// What `CreateEventSourceMapping` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateEventSourceMappingRequest {
+    /// `EventSourceArn`.
+    pub event_source_arn: Option<String>,
+    /// `FunctionName`.
+    pub function_name: String,
+    /// `Enabled`.
+    pub enabled: Option<bool>,
+    /// `BatchSize`.
+    pub batch_size: Option<i32>,
+    /// `FilterCriteria`.
+    pub filter_criteria: Option<FilterCriteria>,
+    /// `KMSKeyArn`. Kept without effect.
+    pub kms_key_arn: Option<String>,
+    /// `MetricsConfig`. Kept without effect.
+    pub metrics_config: Option<EventSourceMappingMetricsConfig>,
+    /// `LoggingConfig`. Kept without effect.
+    pub logging_config: Option<EventSourceMappingLoggingConfig>,
+    /// `ScalingConfig`.
+    pub scaling_config: Option<ScalingConfig>,
+    /// `MaximumBatchingWindowInSeconds`.
+    pub maximum_batching_window_in_seconds: Option<i32>,
+    /// `ParallelizationFactor`.
+    pub parallelization_factor: Option<i32>,
+    /// `StartingPosition`.
+    pub starting_position: Option<EventSourcePosition>,
+    /// `StartingPositionTimestamp`.
+    pub starting_position_timestamp: Option<Timestamp>,
+    /// `DestinationConfig`.
+    pub destination_config: Option<DestinationConfig>,
+    /// `MaximumRecordAgeInSeconds`.
+    pub maximum_record_age_in_seconds: Option<i32>,
+    /// `BisectBatchOnFunctionError`.
+    pub bisect_batch_on_function_error: Option<bool>,
+    /// `MaximumRetryAttempts`.
+    pub maximum_retry_attempts: Option<i32>,
+    /// `Tags`.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// `TumblingWindowInSeconds`.
+    pub tumbling_window_in_seconds: Option<i32>,
+    /// `Topics`. Not supported.
+    pub topics: Option<Vec<String>>,
+    /// `Queues`. Not supported.
+    pub queues: Option<Vec<String>>,
+    /// `SourceAccessConfigurations`. Not supported.
+    pub source_access_configurations: Option<Vec<SourceAccessConfiguration>>,
+    /// `SelfManagedEventSource`. Not supported.
+    pub self_managed_event_source: Option<SelfManagedEventSource>,
+    /// `FunctionResponseTypes`.
+    pub function_response_types: Option<Vec<FunctionResponseType>>,
+    /// `AmazonManagedKafkaEventSourceConfig`. Not supported.
+    pub amazon_managed_kafka_event_source_config: Option<AmazonManagedKafkaEventSourceConfig>,
+    /// `SelfManagedKafkaEventSourceConfig`. Not supported.
+    pub self_managed_kafka_event_source_config: Option<SelfManagedKafkaEventSourceConfig>,
+    /// `DocumentDBEventSourceConfig`. Not supported.
+    pub document_db_event_source_config: Option<DocumentDBEventSourceConfig>,
+    /// `ProvisionedPollerConfig`.
+    pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
+}
+wire_schema::structure!(CreateEventSourceMappingRequest, schema::CREATE_EVENT_SOURCE_MAPPING_REQUEST, { 0 => event_source_arn, 1 => function_name, 2 => enabled, 3 => batch_size, 4 => filter_criteria, 5 => kms_key_arn, 6 => metrics_config, 7 => logging_config, 8 => scaling_config, 9 => maximum_batching_window_in_seconds, 10 => parallelization_factor, 11 => starting_position, 12 => starting_position_timestamp, 13 => destination_config, 14 => maximum_record_age_in_seconds, 15 => bisect_batch_on_function_error, 16 => maximum_retry_attempts, 17 => tags, 18 => tumbling_window_in_seconds, 19 => topics, 20 => queues, 21 => source_access_configurations, 22 => self_managed_event_source, 23 => function_response_types, 24 => amazon_managed_kafka_event_source_config, 25 => self_managed_kafka_event_source_config, 26 => document_db_event_source_config, 27 => provisioned_poller_config,  });
 
 /// What `CreateFunction` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -299,6 +374,14 @@ pub struct DeleteAliasRequest {
 }
 wire_schema::structure!(DeleteAliasRequest, schema::DELETE_ALIAS_REQUEST, { 0 => function_name, 1 => name,  });
 
+/// What `DeleteEventSourceMapping` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteEventSourceMappingRequest {
+    /// `UUID`.
+    pub uuid: String,
+}
+wire_schema::structure!(DeleteEventSourceMappingRequest, schema::DELETE_EVENT_SOURCE_MAPPING_REQUEST, { 0 => uuid,  });
+
 /// What `DeleteFunctionCodeSigningConfig` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteFunctionCodeSigningConfigRequest {
@@ -383,6 +466,18 @@ pub struct DestinationConfig {
 }
 wire_schema::structure!(DestinationConfig, schema::DESTINATION_CONFIG, { 0 => on_success, 1 => on_failure,  });
 
+/// `DocumentDBEventSourceConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DocumentDBEventSourceConfig {
+    /// `DatabaseName`. Not supported.
+    pub database_name: Option<String>,
+    /// `CollectionName`. Not supported.
+    pub collection_name: Option<String>,
+    /// `FullDocument`. Not supported.
+    pub full_document: Option<FullDocument>,
+}
+wire_schema::structure!(DocumentDBEventSourceConfig, schema::DOCUMENT_DB_EVENT_SOURCE_CONFIG, { 0 => database_name, 1 => collection_name, 2 => full_document,  });
+
 /// `DurableConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DurableConfig {
@@ -429,6 +524,94 @@ pub struct EphemeralStorage {
 }
 wire_schema::structure!(EphemeralStorage, schema::EPHEMERAL_STORAGE, { 0 => size,  });
 
+/// What `CreateEventSourceMapping`, `DeleteEventSourceMapping`, `GetEventSourceMapping`, `UpdateEventSourceMapping` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventSourceMappingConfiguration {
+    /// `UUID`.
+    pub uuid: Option<String>,
+    /// `StartingPosition`.
+    pub starting_position: Option<EventSourcePosition>,
+    /// `StartingPositionTimestamp`.
+    pub starting_position_timestamp: Option<Timestamp>,
+    /// `BatchSize`.
+    pub batch_size: Option<i32>,
+    /// `MaximumBatchingWindowInSeconds`.
+    pub maximum_batching_window_in_seconds: Option<i32>,
+    /// `ParallelizationFactor`.
+    pub parallelization_factor: Option<i32>,
+    /// `EventSourceArn`.
+    pub event_source_arn: Option<String>,
+    /// `FilterCriteria`.
+    pub filter_criteria: Option<FilterCriteria>,
+    /// `FilterCriteriaError`.
+    pub filter_criteria_error: Option<FilterCriteriaError>,
+    /// `KMSKeyArn`.
+    pub kms_key_arn: Option<String>,
+    /// `MetricsConfig`.
+    pub metrics_config: Option<EventSourceMappingMetricsConfig>,
+    /// `LoggingConfig`.
+    pub logging_config: Option<EventSourceMappingLoggingConfig>,
+    /// `ScalingConfig`.
+    pub scaling_config: Option<ScalingConfig>,
+    /// `FunctionArn`.
+    pub function_arn: Option<String>,
+    /// `LastModified`.
+    pub last_modified: Option<Timestamp>,
+    /// `LastProcessingResult`.
+    pub last_processing_result: Option<String>,
+    /// `State`.
+    pub state: Option<String>,
+    /// `StateTransitionReason`.
+    pub state_transition_reason: Option<String>,
+    /// `DestinationConfig`.
+    pub destination_config: Option<DestinationConfig>,
+    /// `Topics`.
+    pub topics: Option<Vec<String>>,
+    /// `Queues`.
+    pub queues: Option<Vec<String>>,
+    /// `SourceAccessConfigurations`.
+    pub source_access_configurations: Option<Vec<SourceAccessConfiguration>>,
+    /// `SelfManagedEventSource`.
+    pub self_managed_event_source: Option<SelfManagedEventSource>,
+    /// `MaximumRecordAgeInSeconds`.
+    pub maximum_record_age_in_seconds: Option<i32>,
+    /// `BisectBatchOnFunctionError`.
+    pub bisect_batch_on_function_error: Option<bool>,
+    /// `MaximumRetryAttempts`.
+    pub maximum_retry_attempts: Option<i32>,
+    /// `TumblingWindowInSeconds`.
+    pub tumbling_window_in_seconds: Option<i32>,
+    /// `FunctionResponseTypes`.
+    pub function_response_types: Option<Vec<FunctionResponseType>>,
+    /// `AmazonManagedKafkaEventSourceConfig`.
+    pub amazon_managed_kafka_event_source_config: Option<AmazonManagedKafkaEventSourceConfig>,
+    /// `SelfManagedKafkaEventSourceConfig`.
+    pub self_managed_kafka_event_source_config: Option<SelfManagedKafkaEventSourceConfig>,
+    /// `DocumentDBEventSourceConfig`.
+    pub document_db_event_source_config: Option<DocumentDBEventSourceConfig>,
+    /// `EventSourceMappingArn`.
+    pub event_source_mapping_arn: Option<String>,
+    /// `ProvisionedPollerConfig`.
+    pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
+}
+wire_schema::structure!(EventSourceMappingConfiguration, schema::EVENT_SOURCE_MAPPING_CONFIGURATION, { 0 => uuid, 1 => starting_position, 2 => starting_position_timestamp, 3 => batch_size, 4 => maximum_batching_window_in_seconds, 5 => parallelization_factor, 6 => event_source_arn, 7 => filter_criteria, 8 => filter_criteria_error, 9 => kms_key_arn, 10 => metrics_config, 11 => logging_config, 12 => scaling_config, 13 => function_arn, 14 => last_modified, 15 => last_processing_result, 16 => state, 17 => state_transition_reason, 18 => destination_config, 19 => topics, 20 => queues, 21 => source_access_configurations, 22 => self_managed_event_source, 23 => maximum_record_age_in_seconds, 24 => bisect_batch_on_function_error, 25 => maximum_retry_attempts, 26 => tumbling_window_in_seconds, 27 => function_response_types, 28 => amazon_managed_kafka_event_source_config, 29 => self_managed_kafka_event_source_config, 30 => document_db_event_source_config, 31 => event_source_mapping_arn, 32 => provisioned_poller_config,  });
+
+/// `EventSourceMappingLoggingConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventSourceMappingLoggingConfig {
+    /// `SystemLogLevel`. Kept without effect.
+    pub system_log_level: Option<EventSourceMappingSystemLogLevel>,
+}
+wire_schema::structure!(EventSourceMappingLoggingConfig, schema::EVENT_SOURCE_MAPPING_LOGGING_CONFIG, { 0 => system_log_level,  });
+
+/// `EventSourceMappingMetricsConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventSourceMappingMetricsConfig {
+    /// `Metrics`. Kept without effect.
+    pub metrics: Option<Vec<EventSourceMappingMetric>>,
+}
+wire_schema::structure!(EventSourceMappingMetricsConfig, schema::EVENT_SOURCE_MAPPING_METRICS_CONFIG, { 0 => metrics,  });
+
 /// `FileSystemConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FileSystemConfig {
@@ -438,6 +621,32 @@ pub struct FileSystemConfig {
     pub local_mount_path: String,
 }
 wire_schema::structure!(FileSystemConfig, schema::FILE_SYSTEM_CONFIG, { 0 => arn, 1 => local_mount_path,  });
+
+/// `Filter`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// `Pattern`.
+    pub pattern: Option<String>,
+}
+wire_schema::structure!(Filter, schema::FILTER, { 0 => pattern,  });
+
+/// `FilterCriteria`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterCriteria {
+    /// `Filters`.
+    pub filters: Option<Vec<Filter>>,
+}
+wire_schema::structure!(FilterCriteria, schema::FILTER_CRITERIA, { 0 => filters,  });
+
+/// `FilterCriteriaError`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterCriteriaError {
+    /// `ErrorCode`.
+    pub error_code: Option<String>,
+    /// `Message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(FilterCriteriaError, schema::FILTER_CRITERIA_ERROR, { 0 => error_code, 1 => message,  });
 
 /// `FunctionCode`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -629,6 +838,14 @@ pub struct GetAliasRequest {
     pub name: String,
 }
 wire_schema::structure!(GetAliasRequest, schema::GET_ALIAS_REQUEST, { 0 => function_name, 1 => name,  });
+
+/// What `GetEventSourceMapping` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetEventSourceMappingRequest {
+    /// `UUID`.
+    pub uuid: String,
+}
+wire_schema::structure!(GetEventSourceMappingRequest, schema::GET_EVENT_SOURCE_MAPPING_REQUEST, { 0 => uuid,  });
 
 /// What `GetFunctionCodeSigningConfig` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1064,6 +1281,38 @@ pub enum InvokeWithResponseStreamResponseEvent {
 }
 wire_schema::union!(InvokeWithResponseStreamResponseEvent, schema::INVOKE_WITH_RESPONSE_STREAM_RESPONSE_EVENT, { 0 => PayloadChunk, 1 => InvokeComplete,  });
 
+/// `KafkaSchemaRegistryAccessConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KafkaSchemaRegistryAccessConfig {
+    /// `Type`. Not supported.
+    pub r#type: Option<KafkaSchemaRegistryAuthType>,
+    /// `URI`. Not supported.
+    pub uri: Option<String>,
+}
+wire_schema::structure!(KafkaSchemaRegistryAccessConfig, schema::KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG, { 0 => r#type, 1 => uri,  });
+
+/// `KafkaSchemaRegistryConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KafkaSchemaRegistryConfig {
+    /// `SchemaRegistryURI`. Not supported.
+    pub schema_registry_uri: Option<String>,
+    /// `EventRecordFormat`. Not supported.
+    pub event_record_format: Option<SchemaRegistryEventRecordFormat>,
+    /// `AccessConfigs`. Not supported.
+    pub access_configs: Option<Vec<KafkaSchemaRegistryAccessConfig>>,
+    /// `SchemaValidationConfigs`. Not supported.
+    pub schema_validation_configs: Option<Vec<KafkaSchemaValidationConfig>>,
+}
+wire_schema::structure!(KafkaSchemaRegistryConfig, schema::KAFKA_SCHEMA_REGISTRY_CONFIG, { 0 => schema_registry_uri, 1 => event_record_format, 2 => access_configs, 3 => schema_validation_configs,  });
+
+/// `KafkaSchemaValidationConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KafkaSchemaValidationConfig {
+    /// `Attribute`. Not supported.
+    pub attribute: Option<KafkaSchemaValidationAttribute>,
+}
+wire_schema::structure!(KafkaSchemaValidationConfig, schema::KAFKA_SCHEMA_VALIDATION_CONFIG, { 0 => attribute,  });
+
 /// `LambdaManagedInstancesCapacityProviderConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LambdaManagedInstancesCapacityProviderConfig {
@@ -1175,6 +1424,30 @@ pub struct ListAliasesResponse {
     pub aliases: Option<Vec<AliasConfiguration>>,
 }
 wire_schema::structure!(ListAliasesResponse, schema::LIST_ALIASES_RESPONSE, { 0 => next_marker, 1 => aliases,  });
+
+/// What `ListEventSourceMappings` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListEventSourceMappingsRequest {
+    /// `EventSourceArn`.
+    pub event_source_arn: Option<String>,
+    /// `FunctionName`.
+    pub function_name: Option<String>,
+    /// `Marker`.
+    pub marker: Option<String>,
+    /// `MaxItems`.
+    pub max_items: Option<i32>,
+}
+wire_schema::structure!(ListEventSourceMappingsRequest, schema::LIST_EVENT_SOURCE_MAPPINGS_REQUEST, { 0 => event_source_arn, 1 => function_name, 2 => marker, 3 => max_items,  });
+
+/// What `ListEventSourceMappings` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListEventSourceMappingsResponse {
+    /// `NextMarker`.
+    pub next_marker: Option<String>,
+    /// `EventSourceMappings`.
+    pub event_source_mappings: Option<Vec<EventSourceMappingConfiguration>>,
+}
+wire_schema::structure!(ListEventSourceMappingsResponse, schema::LIST_EVENT_SOURCE_MAPPINGS_RESPONSE, { 0 => next_marker, 1 => event_source_mappings,  });
 
 /// What `ListFunctionEventInvokeConfigs` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1403,6 +1676,18 @@ pub struct ProvisionedConcurrencyConfigListItem {
     pub last_modified: Option<String>,
 }
 wire_schema::structure!(ProvisionedConcurrencyConfigListItem, schema::PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEM, { 0 => function_arn, 1 => requested_provisioned_concurrent_executions, 2 => available_provisioned_concurrent_executions, 3 => allocated_provisioned_concurrent_executions, 4 => status, 5 => status_reason, 6 => last_modified,  });
+
+/// `ProvisionedPollerConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProvisionedPollerConfig {
+    /// `MinimumPollers`.
+    pub minimum_pollers: Option<i32>,
+    /// `MaximumPollers`.
+    pub maximum_pollers: Option<i32>,
+    /// `PollerGroupName`.
+    pub poller_group_name: Option<String>,
+}
+wire_schema::structure!(ProvisionedPollerConfig, schema::PROVISIONED_POLLER_CONFIG, { 0 => minimum_pollers, 1 => maximum_pollers, 2 => poller_group_name,  });
 
 /// What `PublishLayerVersion` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1650,6 +1935,34 @@ pub struct RuntimeVersionError {
 }
 wire_schema::structure!(RuntimeVersionError, schema::RUNTIME_VERSION_ERROR, { 0 => error_code, 1 => message,  });
 
+/// `ScalingConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScalingConfig {
+    /// `MaximumConcurrency`.
+    pub maximum_concurrency: Option<i32>,
+}
+wire_schema::structure!(ScalingConfig, schema::SCALING_CONFIG, { 0 => maximum_concurrency,  });
+
+/// `SelfManagedEventSource`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SelfManagedEventSource {
+    /// `Endpoints`. Not supported.
+    pub endpoints: Option<BTreeMap<String, Vec<String>>>,
+}
+wire_schema::structure!(SelfManagedEventSource, schema::SELF_MANAGED_EVENT_SOURCE, { 0 => endpoints,  });
+
+/// `SelfManagedKafkaEventSourceConfig`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SelfManagedKafkaEventSourceConfig {
+    /// `ConsumerGroupId`. Not supported.
+    pub consumer_group_id: Option<String>,
+    /// `SchemaRegistryConfig`. Not supported.
+    pub schema_registry_config: Option<KafkaSchemaRegistryConfig>,
+    /// `ConsumptionMode`. Not supported.
+    pub consumption_mode: Option<KafkaEventSourceMappingConsumptionMode>,
+}
+wire_schema::structure!(SelfManagedKafkaEventSourceConfig, schema::SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG, { 0 => consumer_group_id, 1 => schema_registry_config, 2 => consumption_mode,  });
+
 /// `SnapStart`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SnapStart {
@@ -1667,6 +1980,16 @@ pub struct SnapStartResponse {
     pub optimization_status: Option<SnapStartOptimizationStatus>,
 }
 wire_schema::structure!(SnapStartResponse, schema::SNAP_START_RESPONSE, { 0 => apply_on, 1 => optimization_status,  });
+
+/// `SourceAccessConfiguration`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceAccessConfiguration {
+    /// `Type`. Not supported.
+    pub r#type: Option<SourceAccessType>,
+    /// `URI`. Not supported.
+    pub uri: Option<String>,
+}
+wire_schema::structure!(SourceAccessConfiguration, schema::SOURCE_ACCESS_CONFIGURATION, { 0 => r#type, 1 => uri,  });
 
 /// What `TagResource` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1739,6 +2062,56 @@ pub struct UpdateAliasRequest {
     pub revision_id: Option<String>,
 }
 wire_schema::structure!(UpdateAliasRequest, schema::UPDATE_ALIAS_REQUEST, { 0 => function_name, 1 => name, 2 => function_version, 3 => description, 4 => routing_config, 5 => revision_id,  });
+
+/// What `UpdateEventSourceMapping` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateEventSourceMappingRequest {
+    /// `UUID`.
+    pub uuid: String,
+    /// `FunctionName`.
+    pub function_name: Option<String>,
+    /// `Enabled`.
+    pub enabled: Option<bool>,
+    /// `BatchSize`.
+    pub batch_size: Option<i32>,
+    /// `FilterCriteria`.
+    pub filter_criteria: Option<FilterCriteria>,
+    /// `KMSKeyArn`. Kept without effect.
+    pub kms_key_arn: Option<String>,
+    /// `MetricsConfig`. Kept without effect.
+    pub metrics_config: Option<EventSourceMappingMetricsConfig>,
+    /// `LoggingConfig`. Kept without effect.
+    pub logging_config: Option<EventSourceMappingLoggingConfig>,
+    /// `ScalingConfig`.
+    pub scaling_config: Option<ScalingConfig>,
+    /// `MaximumBatchingWindowInSeconds`.
+    pub maximum_batching_window_in_seconds: Option<i32>,
+    /// `ParallelizationFactor`.
+    pub parallelization_factor: Option<i32>,
+    /// `DestinationConfig`.
+    pub destination_config: Option<DestinationConfig>,
+    /// `MaximumRecordAgeInSeconds`.
+    pub maximum_record_age_in_seconds: Option<i32>,
+    /// `BisectBatchOnFunctionError`.
+    pub bisect_batch_on_function_error: Option<bool>,
+    /// `MaximumRetryAttempts`.
+    pub maximum_retry_attempts: Option<i32>,
+    /// `TumblingWindowInSeconds`.
+    pub tumbling_window_in_seconds: Option<i32>,
+    /// `SourceAccessConfigurations`. Not supported.
+    pub source_access_configurations: Option<Vec<SourceAccessConfiguration>>,
+    /// `FunctionResponseTypes`.
+    pub function_response_types: Option<Vec<FunctionResponseType>>,
+    /// `AmazonManagedKafkaEventSourceConfig`. Not supported.
+    pub amazon_managed_kafka_event_source_config: Option<AmazonManagedKafkaEventSourceConfig>,
+    /// `SelfManagedKafkaEventSourceConfig`. Not supported.
+    pub self_managed_kafka_event_source_config: Option<SelfManagedKafkaEventSourceConfig>,
+    /// `DocumentDBEventSourceConfig`. Not supported.
+    pub document_db_event_source_config: Option<DocumentDBEventSourceConfig>,
+    /// `ProvisionedPollerConfig`.
+    pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
+}
+wire_schema::structure!(UpdateEventSourceMappingRequest, schema::UPDATE_EVENT_SOURCE_MAPPING_REQUEST, { 0 => uuid, 1 => function_name, 2 => enabled, 3 => batch_size, 4 => filter_criteria, 5 => kms_key_arn, 6 => metrics_config, 7 => logging_config, 8 => scaling_config, 9 => maximum_batching_window_in_seconds, 10 => parallelization_factor, 11 => destination_config, 12 => maximum_record_age_in_seconds, 13 => bisect_batch_on_function_error, 14 => maximum_retry_attempts, 15 => tumbling_window_in_seconds, 16 => source_access_configurations, 17 => function_response_types, 18 => amazon_managed_kafka_event_source_config, 19 => self_managed_kafka_event_source_config, 20 => document_db_event_source_config, 21 => provisioned_poller_config,  });
 
 /// What `UpdateFunctionCode` takes.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -5,6 +5,7 @@
 //! | `service` | the generated trait, one line per operation |
 //! | `ops` | the operations, a file per resource; `control` has what they share |
 //! | `invoke` | the data plane: routes, environments, invocations, the event queue, function URLs |
+//! | `mappings` | event source mappings: settings, filters, batches, and who works them off |
 //! | `tasks` | reconcilers: settle creations and updates, sweep what was deleted |
 //! | `provisioned` `snapstart` | reconcilers: environments ahead of need, initialised processes of versions |
 //! | [`names`] [`configuration`] [`function`] [`layers`] [`permission`] [`switches`] [`events`] [`event_invoke`] | the domain; pure |
@@ -34,6 +35,7 @@ mod control;
 mod describe;
 mod error;
 mod invoke;
+mod mappings;
 mod ops;
 mod packages;
 mod provisioned;
@@ -64,6 +66,7 @@ use crate::{
         routes::Routes,
         runner::Runner,
     },
+    mappings::poll::keep_polling,
     packages::Packages,
     provisioned::Provide,
     snapstart::TakeSnapshots,
@@ -244,6 +247,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             tokio::spawn(keep_reconciling(Sweep::new(control()), store.clone(), env.clone(), stop.clone())),
             tokio::spawn(keep_reconciling(TakeSnapshots::new(self.clone()), store.clone(), env.clone(), stop.clone())),
             tokio::spawn(keep_reconciling(Provide::new(self.clone()), store.clone(), env.clone(), stop.clone())),
+            tokio::spawn(keep_polling(self.clone(), stop.clone())),
             tokio::spawn(keep_reconciling(RunEvents::new(self.clone()), store, env, stop.clone())),
         ]
     }

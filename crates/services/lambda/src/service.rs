@@ -91,6 +91,11 @@ impl<H: FunctionHost, L: LogSink> model_lambda::Lambda<Cx, Tx> for Lambda<H, L> 
         delete_function_event_invoke_config: DeleteFunctionEventInvokeConfigRequest => ();
         list_function_event_invoke_configs:
             ListFunctionEventInvokeConfigsRequest => ListFunctionEventInvokeConfigsResponse;
+        create_event_source_mapping: CreateEventSourceMappingRequest => EventSourceMappingConfiguration;
+        get_event_source_mapping: GetEventSourceMappingRequest => EventSourceMappingConfiguration;
+        update_event_source_mapping: UpdateEventSourceMappingRequest => EventSourceMappingConfiguration;
+        delete_event_source_mapping: DeleteEventSourceMappingRequest => EventSourceMappingConfiguration;
+        list_event_source_mappings: ListEventSourceMappingsRequest => ListEventSourceMappingsResponse;
         get_layer_version: GetLayerVersionRequest => GetLayerVersionResponse;
         get_layer_version_by_arn: GetLayerVersionByArnRequest => GetLayerVersionResponse;
         list_layers: ListLayersRequest => ListLayersResponse;

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use base_types::{AccountId, Fault, Region, Timestamp};
+use base_types::{AccountId, Arn, Fault, Region, Timestamp};
 use minicbor::{Decode, Encode};
 use services_kernel::Cx;
 use store_api::{BlobId, DamagedKey, Direction, Family, Key, KeyRange, Part, Table, Tx};
@@ -19,6 +19,7 @@ use crate::{
     events::{Event, Payload},
     function::{Alias, Function, Version},
     layers::{LayerHead, LayerVersion},
+    mappings::Mapping,
     permission::Policy,
     provisioned::ProvisionedConfig,
     url::FunctionUrl,
@@ -64,6 +65,13 @@ pub(crate) const EVENTS: Table<Event> = Table::new(Family::Queue, "lambda.events
 pub(crate) const EVENT_PAYLOADS: Table<Payload> = Table::new(Family::Queue, "lambda.event-payloads", 1);
 /// Event invocations that nobody is running, by due time.
 pub(crate) const EVENTS_DUE: Table<()> = Table::new(Family::Queue, "lambda.events-due", 1);
+
+/// Event source mappings by identifier.
+pub(crate) const MAPPINGS: Table<Mapping> = Table::new(Family::Meta, "lambda.mappings", 1);
+/// Which mapping connects a source with a function, by source, function and qualifier (or nothing).
+pub(crate) const MAPPING_PAIRS: Table<MappingRef> = Table::new(Family::Meta, "lambda.mapping-pairs", 1);
+/// Mappings that something is to be done about: all but the disabled ones, of all accounts.
+pub(crate) const MAPPING_WORK: Table<MappingRef> = Table::new(Family::Queue, "lambda.mapping-work", 1);
 
 /// Counters of an account and region.
 const USAGE: Table<()> = Table::new(Family::Meta, "lambda.usage", 1);
@@ -159,6 +167,21 @@ pub(crate) struct Garbage {
     #[n(3)]
     #[cbor(default)]
     pub(crate) mark: String,
+}
+
+/// Names a mapping across accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct MappingRef {
+    /// Whose.
+    #[n(0)]
+    pub(crate) account: AccountId,
+    /// Where.
+    #[n(1)]
+    pub(crate) region: Region,
+    /// Its identifier.
+    #[n(2)]
+    pub(crate) uuid: String,
 }
 
 /// A place: an account in a region.
@@ -309,6 +332,36 @@ impl Place {
         snapshots_due().str(self.account.as_str()).str(self.region.as_str()).str(incarnation).u64(number)
     }
 
+    /// All event source mappings.
+    #[must_use]
+    pub(crate) fn mappings(&self) -> Key {
+        MAPPINGS.key(self.account, &self.region)
+    }
+
+    /// One event source mapping.
+    #[must_use]
+    pub(crate) fn mapping(&self, uuid: &str) -> Key {
+        self.mappings().str(uuid)
+    }
+
+    /// Its ARN.
+    #[must_use]
+    pub(crate) fn mapping_arn(&self, uuid: &str) -> String {
+        Arn::regional("lambda", &self.region, self.account, format!("event-source-mapping:{uuid}")).to_string()
+    }
+
+    /// What connects a source with a function.
+    #[must_use]
+    pub(crate) fn mapping_pair(&self, source: &str, function: &str, qualifier: Option<&str>) -> Key {
+        MAPPING_PAIRS.key(self.account, &self.region).str(source).str(function).str(qualifier.unwrap_or_default())
+    }
+
+    /// The entry of a mapping in the list of those that something is to be done about.
+    #[must_use]
+    pub(crate) fn mapping_work(&self, uuid: &str) -> Key {
+        mapping_work().str(self.account.as_str()).str(self.region.as_str()).str(uuid)
+    }
+
     /// A counter.
     #[must_use]
     pub(crate) fn usage(&self, usage: Usage) -> Key {
@@ -317,6 +370,7 @@ impl Place {
             Usage::CodeBytes => "code-bytes",
             Usage::ReservedConcurrency => "reserved-concurrency",
             Usage::UnreservedProvisioned => "unreserved-provisioned",
+            Usage::Mappings => "mappings",
         })
     }
 }
@@ -332,6 +386,8 @@ pub(crate) enum Usage {
     ReservedConcurrency,
     /// Provisioned concurrency of functions without reserved concurrency: it is taken from the unreserved.
     UnreservedProvisioned,
+    /// Event source mappings.
+    Mappings,
 }
 
 /// What is counted of the queue of event invocations.
@@ -451,6 +507,12 @@ pub(crate) fn garbage() -> Key {
 #[must_use]
 pub(crate) fn garbage_entry(incarnation: &str) -> Key {
     garbage().str(incarnation)
+}
+
+/// All mappings that something is to be done about; also the topic of the reconciler that does it.
+#[must_use]
+pub(crate) fn mapping_work() -> Key {
+    MAPPING_WORK.global_key(None)
 }
 
 /// All event invocations.

@@ -25,6 +25,24 @@ pub struct Response {
     pub payload: Bytes,
 }
 
+impl Response {
+    /// What is told of an event that was cut out of a loop.
+    #[must_use]
+    pub fn recursive(version: String) -> Self {
+        let payload = json!({
+            "errorType": "RecursiveInvocationException",
+            "errorMessage": "Lambda has detected your function being invoked in a recursive loop with other AWS resources \
+                             and stopped your function's invocation.",
+        });
+        Self {
+            status: 400,
+            executed_version: version,
+            function_error: Some("Unhandled"),
+            payload: Bytes::from(payload.to_string()),
+        }
+    }
+}
+
 /// What a destination gets; none when nobody is told. `function` is the unqualified ARN, `request` the event's payload.
 #[must_use]
 pub fn delivery(

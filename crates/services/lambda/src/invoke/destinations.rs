@@ -28,11 +28,32 @@ use crate::{
 
 /// What of a function its events' ends depend on.
 #[derive(Debug, Clone)]
-pub(super) struct Ends {
+pub(crate) struct Ends {
     /// ARN of the execution role: who tells.
-    pub(super) role: String,
+    pub(crate) role: String,
     /// ARN of the dead-letter queue.
-    pub(super) dead_letter: Option<String>,
+    pub(crate) dead_letter: Option<String>,
+}
+
+/// Who learns of an end.
+struct Told<'a> {
+    destination: Option<&'a String>,
+    letters: Option<&'a String>,
+    ends: &'a Ends,
+}
+
+impl<'a> Told<'a> {
+    fn of(outcome: Outcome, config: Option<&'a EventInvoke>, ends: &'a Ends) -> Self {
+        let success = outcome == Outcome::Success;
+        let destination =
+            config.and_then(|config| if success { &config.on_success } else { &config.on_failure }.as_ref());
+        let letters = ends.dead_letter.as_ref().filter(|_| !success && outcome.condition().is_some());
+        Self { destination, letters, ends }
+    }
+
+    fn is_nobody(&self) -> bool {
+        self.destination.is_none() && self.letters.is_none()
+    }
 }
 
 impl Control {
@@ -46,24 +67,48 @@ impl Control {
         ends: &Ends,
         response: Option<&Response>,
     ) -> Result<(), Fault> {
-        let success = outcome == Outcome::Success;
-        let destination =
-            config.and_then(|config| if success { &config.on_success } else { &config.on_failure }.as_ref());
-        let letters = ends.dead_letter.as_ref().filter(|_| !success && outcome.condition().is_some());
-        if destination.is_none() && letters.is_none() {
+        let told = Told::of(outcome, config, ends);
+        if told.is_nobody() {
             return Ok(());
         }
         let payload = EVENT_PAYLOADS.get(tx, &tables::event_payload(&event.request_id))?;
         let request = payload.map(|payload| payload.bytes).unwrap_or_default();
+        self.tell_all(tx, event, outcome, &told, response, &request)
+    }
+
+    /// The same for what was no event invocation, with its payload.
+    #[expect(clippy::too_many_arguments, reason = "an end and all that it is told with")]
+    pub(crate) fn tell_of(
+        &self,
+        tx: &Tx,
+        event: &Event,
+        outcome: Outcome,
+        config: Option<&EventInvoke>,
+        ends: &Ends,
+        response: Option<&Response>,
+        request: &[u8],
+    ) -> Result<(), Fault> {
+        self.tell_all(tx, event, outcome, &Told::of(outcome, config, ends), response, request)
+    }
+
+    fn tell_all(
+        &self,
+        tx: &Tx,
+        event: &Event,
+        outcome: Outcome,
+        told: &Told<'_>,
+        response: Option<&Response>,
+        request: &[u8],
+    ) -> Result<(), Fault> {
         let function = function_arn(&event.region, event.account, &event.name);
-        if let Some(target) = destination
-            && let Some(delivery) = delivery(event, &function, outcome, &request, response, tx.now())
+        if let Some(target) = told.destination
+            && let Some(delivery) = delivery(event, &function, outcome, request, response, tx.now())
         {
-            self.hand_over(tx, event, &function, ends, target, &delivery)?;
+            self.hand_over(tx, event, &function, told.ends, target, &delivery)?;
         }
-        if let Some(target) = letters {
-            let letter = dead_letter(event, outcome, &request, response);
-            self.hand_over(tx, event, &function, ends, target, &letter)?;
+        if let Some(target) = told.letters {
+            let letter = dead_letter(event, outcome, request, response);
+            self.hand_over(tx, event, &function, told.ends, target, &letter)?;
         }
         Ok(())
     }
@@ -121,7 +166,8 @@ fn on_behalf(event: &Event, role: &str, function: Arn) -> Cx {
     }
 }
 
-fn session(role: &str, account: AccountId, session: &str) -> Principal {
+/// The session in which a function's role acts.
+pub(crate) fn session(role: &str, account: AccountId, session: &str) -> Principal {
     let account = role.split(':').nth(4).and_then(|text| text.parse().ok()).unwrap_or(account);
     let role = role.rsplit('/').next().unwrap_or_default().to_owned();
     Principal::AssumedRole { account, role, session: session.to_owned() }
@@ -215,7 +261,7 @@ impl Deliver for FunctionTarget {
 }
 
 /// The trace header of an event that reaches a function: its lineage counts that function once more.
-pub(super) fn traced(trace: &str, passed: Passed) -> String {
+pub(crate) fn traced(trace: &str, passed: Passed) -> String {
     let mut lineage = Lineage::of(trace);
     lineage.pass(passed);
     lineage.apply(trace)

@@ -440,17 +440,7 @@ impl Forbidden {
         match self {
             Self::Expired => Attempted::without_run(Attempt::Expired, Some(ends)),
             Self::Recursive { version } => {
-                let payload = serde_json::json!({
-                    "errorType": "RecursiveInvocationException",
-                    "errorMessage": "Lambda has detected your function being invoked in a recursive loop with other AWS \
-                                     resources and stopped your function's invocation.",
-                });
-                let response = Response {
-                    status: 400,
-                    executed_version: version,
-                    function_error: Some("Unhandled"),
-                    payload: Bytes::from(payload.to_string()),
-                };
+                let response = Response::recursive(version);
                 Attempted { attempt: Attempt::Recursive, response: Some(response), ends: Some(ends) }
             }
         }

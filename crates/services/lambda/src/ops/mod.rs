@@ -7,6 +7,7 @@ pub(crate) mod event_invoke;
 pub(crate) mod functions;
 pub(crate) mod layer_permissions;
 pub(crate) mod layers;
+pub(crate) mod mappings;
 pub(crate) mod packages;
 pub(crate) mod permissions;
 pub(crate) mod provisioned;

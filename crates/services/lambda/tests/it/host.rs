@@ -17,7 +17,8 @@ use compute_api::{
     OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError, StreamError, StreamPiece,
 };
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::watch;
 
 /// What the tests see of the host.
 #[derive(Clone)]
@@ -33,6 +34,10 @@ pub(crate) struct Scripted {
     pub(crate) specs: Arc<Mutex<Vec<Arc<EnvironmentSpec>>>>,
     /// What was initialised for SnapStart.
     pub(crate) snapshots: Arc<Mutex<Vec<Arc<EnvironmentSpec>>>>,
+    /// Invocations of handler `app.waits` wait for it.
+    pub(crate) gate: Arc<watch::Sender<bool>>,
+    /// How many of them wait.
+    pub(crate) waiting: Arc<AtomicU64>,
     /// The snapshots that were to be forgotten.
     pub(crate) forgotten: Arc<Mutex<Vec<String>>>,
 }
@@ -47,6 +52,8 @@ impl Scripted {
             failures_left: Arc::default(),
             specs: Arc::default(),
             snapshots: Arc::default(),
+            gate: Arc::new(watch::Sender::new(false)),
+            waiting: Arc::default(),
             forgotten: Arc::default(),
         }
     }
@@ -199,6 +206,14 @@ impl Environment for ScriptedEnvironment {
     async fn stop(self) {}
 }
 
+/// An answer that reports those messages of a batch whose text begins with `bad`.
+fn failed_items(payload: &[u8]) -> Value {
+    let event: Value = serde_json::from_slice(payload).unwrap();
+    let records = event["Records"].as_array().unwrap();
+    let failed = records.iter().filter(|record| record["body"].as_str().unwrap().starts_with("bad"));
+    json!({ "batchItemFailures": failed.map(|record| json!({ "itemIdentifier": record["messageId"] })).collect::<Vec<_>>() })
+}
+
 impl ScriptedEnvironment {
     /// Streams three pieces, with what the handler's name says; whole when nobody wants a stream.
     async fn stream(&self, invocation: &Invocation) -> Outcome {
@@ -239,6 +254,13 @@ impl ScriptedEnvironment {
                 let fails = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
                 if fails { failure() } else { success(Bytes::from_static(b"null")) }
             }
+            "app.waits" => {
+                self.host.waiting.fetch_add(1, Ordering::SeqCst);
+                drop(self.host.gate.subscribe().wait_for(|open| *open).await);
+                self.host.waiting.fetch_sub(1, Ordering::SeqCst);
+                success(Bytes::from_static(b"null"))
+            }
+            "app.items" => success(Bytes::from(failed_items(&invocation.payload).to_string())),
             "app.times_out" => Outcome::Timeout,
             "app.exits" => Outcome::Exited(Exit::Status(0)),
             "app.hangs_once" => {

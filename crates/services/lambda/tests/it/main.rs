@@ -8,6 +8,8 @@ mod host;
 mod invoke;
 mod layers;
 mod lifecycle;
+mod mappings;
+mod mappings_recorded;
 mod provisioned;
 mod recorded;
 mod recorded_resources;

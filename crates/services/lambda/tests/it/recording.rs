@@ -112,3 +112,10 @@ fn placeholders_match_what_they_stand_for() {
         text_matches("<<code-sha-256>:1>", "abc") && text_matches("plain", "plain") && !text_matches("plain", "plai")
     );
 }
+
+/// Fails with the first difference between what was recorded and what we have.
+pub(crate) fn same(recorded: &Value, ours: &Value) {
+    if let Err(difference) = matches(recorded, ours) {
+        panic!("{difference}\nAWS:  {recorded}\nours: {ours}");
+    }
+}

@@ -132,6 +132,7 @@ pub(crate) struct World {
     /// What queues, topics and event buses were given.
     pub(crate) taken: Arc<Mutex<Vec<(String, Delivery)>>>,
     pub(crate) cx: Cx,
+    pub(crate) sqs: Arc<Sqs>,
     service: Arc<Lambda<Scripted, Lines>>,
     stop: watch::Sender<bool>,
     home: Arc<tempfile::TempDir>,
@@ -149,6 +150,14 @@ impl World {
     pub(crate) fn restarted(self) -> Self {
         self.stop.send(true).unwrap();
         Self::over(self.env.clone(), self.store.clone(), self.home.clone())
+    }
+
+    /// The service anew while the other still believes that it works: a process that hangs, and one that takes over.
+    pub(crate) fn crashed(self) -> Self {
+        let next = Self::over(self.env.clone(), self.store.clone(), self.home.clone());
+        // Its tasks are never told to stop.
+        std::mem::forget(self);
+        next
     }
 
     fn over(env: Env, store: Store, home: Arc<tempfile::TempDir>) -> Self {
@@ -175,7 +184,20 @@ impl World {
         let (stop, stopped) = watch::channel(false);
         lambda.start_tasks(&stopped);
         let cx = Cx::internal(ACCOUNT.parse().unwrap(), Region::default(), "11111111-2222-4333-8444-555555555555");
-        Self { env, store, service: Arc::new(lambda.clone()), lambda, host, lines, meter, taken, cx, stop, home }
+        Self {
+            env,
+            store,
+            sqs: Arc::new(sqs),
+            service: Arc::new(lambda.clone()),
+            lambda,
+            host,
+            lines,
+            meter,
+            taken,
+            cx,
+            stop,
+            home,
+        }
     }
 
     /// Calls an operation as a client does: decoded, validated, dispatched, encoded. Answers status and document.
