@@ -146,18 +146,24 @@ impl Found {
         HIDDEN.put(tx, &self.row(&HIDDEN, number), hidden)
     }
 
-    /// Takes a message from the hidden ones.
-    pub(crate) fn unhide(&self, tx: &Tx, number: u64, hidden: &Hidden) -> Result<(), Fault> {
+    /// Takes a message from the hidden ones; answers what that means for the counters.
+    #[must_use = "the counters have to follow"]
+    fn unhide(&self, tx: &Tx, number: u64, hidden: &Hidden) -> Result<Change, Fault> {
         DUE.remove(tx, &self.due(&hidden.record, number))?;
         HIDDEN.remove(tx, &self.row(&HIDDEN, number))?;
-        self.change(tx, if hidden.delayed { Change { delayed: -1, ..Change::default() } } else { landed() })
+        Ok(if hidden.delayed { Change { delayed: -1, ..Change::default() } } else { landed() })
     }
 
     /// Brings hidden messages back that can be seen by now; answers when the next can.
     pub(crate) fn surface(&self, tx: &Tx) -> Result<Option<Timestamp>, Fault> {
-        let rows = self.place.rows(&DUE, &self.queue.id);
-        let first = tx.scan(&rows.prefix(), SURFACED_MAX + 1, Direction::Forward)?;
-        for (key, _) in first {
+        let rows = self.place.rows(&DUE, &self.queue.id).prefix();
+        // Mostly nothing is due: then one look at the first will do.
+        let Some((first, _)) = tx.scan(&rows, 1, Direction::Forward)?.pop() else { return Ok(None) };
+        let (due, _) = due_of(&first)?;
+        if due > tx.now() {
+            return Ok(Some(due));
+        }
+        for (key, _) in tx.scan(&rows, SURFACED_MAX + 1, Direction::Forward)? {
             let (due, number) = due_of(&key)?;
             if due > tx.now() {
                 return Ok(Some(due));
@@ -173,7 +179,8 @@ impl Found {
 
     /// A hidden message can be seen again.
     fn come_back(&self, tx: &Tx, number: u64, hidden: &Hidden) -> Result<(), Fault> {
-        self.unhide(tx, number, hidden)?;
+        let change = self.unhide(tx, number, hidden)?;
+        self.change(tx, change)?;
         match &hidden.group {
             Some(group) => fifo::come_back(self, tx, group, number, hidden),
             None => READY.put(tx, &self.row(&READY, number), &Ready { record: Some(hidden.record), group: None }),
@@ -296,32 +303,31 @@ impl Found {
         Ok(true)
     }
 
-    /// Deletes the message that this receive got.
-    pub(crate) fn delete(&self, tx: &Tx, number: u64, receive: u32) -> Result<Done, Fault> {
+    /// Deletes the message that this receive got; what that means for the counters is added to `change`.
+    pub(crate) fn delete(&self, tx: &Tx, number: u64, receive: u32, change: &mut Change) -> Result<Done, Fault> {
         let hidden = HIDDEN.get(tx, &self.row(&HIDDEN, number))?;
         if let Some(hidden) = hidden.filter(|hidden| !hidden.delayed && hidden.record.receives == receive) {
             // A standard queue deletes also what could be received again, as long as nobody did.
             if self.is_fifo() && hidden.record.visible <= tx.now() {
                 return Ok(Done::Expired);
             }
-            self.unhide(tx, number, &hidden)?;
+            *change += self.unhide(tx, number, &hidden)?;
             if let Some(group) = &hidden.group {
                 fifo::leave(self, tx, group, number)?;
             }
-            self.forget(tx, number)?;
-            return Ok(Done::Yes);
-        }
-        if self.is_fifo() {
+        } else if self.is_fifo() {
             let there = tx.get(&self.row(&BODIES, number))?.is_some();
             return Ok(if there { Done::Expired } else { Done::Gone });
-        }
-        let ready = READY.get(tx, &self.row(&READY, number))?;
-        if ready.and_then(|ready| ready.record).is_some_and(|record| record.receives == receive) {
+        } else {
+            let ready = READY.get(tx, &self.row(&READY, number))?;
+            if ready.and_then(|ready| ready.record).is_none_or(|record| record.receives != receive) {
+                return Ok(Done::Gone);
+            }
             READY.remove(tx, &self.row(&READY, number))?;
-            self.forget(tx, number)?;
-            return Ok(Done::Yes);
         }
-        Ok(Done::Gone)
+        BODIES.remove(tx, &self.row(&BODIES, number))?;
+        *change += gone();
+        Ok(Done::Yes)
     }
 
     /// A message leaves for good.
@@ -359,7 +365,8 @@ impl Found {
     pub(crate) fn expire(&self, tx: &Tx, number: u64, body: &Body) -> Result<(), Fault> {
         let hidden = HIDDEN.get(tx, &self.row(&HIDDEN, number))?;
         if let Some(hidden) = &hidden {
-            self.unhide(tx, number, hidden)?;
+            let change = self.unhide(tx, number, hidden)?;
+            self.change(tx, change)?;
         }
         if self.is_fifo() {
             let flying = hidden.is_some_and(|hidden| !hidden.delayed);

@@ -17,7 +17,7 @@ use crate::{
     flow::{Found, Taken},
     handle::Handle,
     message, names, ops,
-    tables::{self, Place},
+    tables::{self, Change, Place},
 };
 
 /// The longest time that a message may be hidden (AWS: 12 hours), in seconds.
@@ -72,10 +72,11 @@ impl Queues for Sqs {
 
     fn delete(&self, cx: &Cx, tx: &Tx, queue: &Arn, receipts: &[&str]) -> Result<(), DeliveryError> {
         let found = find(cx, tx, "sqs:DeleteMessage", queue)?;
+        let mut change = Change::default();
         for handle in handles(&found, receipts) {
-            found.delete(tx, handle.number, handle.receive)?;
+            found.delete(tx, handle.number, handle.receive, &mut change)?;
         }
-        Ok(())
+        Ok(found.change(tx, change)?)
     }
 
     fn hide(

@@ -294,6 +294,14 @@ pub(crate) struct Change {
     pub(crate) delayed: i64,
 }
 
+impl std::ops::AddAssign for Change {
+    fn add_assign(&mut self, other: Self) {
+        self.gone += other.gone;
+        self.in_flight += other.in_flight;
+        self.delayed += other.delayed;
+    }
+}
+
 /// The numbers that one operation gives to the messages of one queue: what they follow on is read once.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {

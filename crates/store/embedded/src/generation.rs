@@ -143,9 +143,11 @@ impl Generation {
         self.map.read().get(key).and_then(|versions| visible(versions, version)).cloned()
     }
 
-    /// What this generation says about a range at `version`, in order.
-    pub(crate) fn scan(&self, range: &KeyRange, direction: Direction, version: u64) -> Scan<'_> {
-        Scan { generation: self, range: Some(range.clone()), direction, version, chunk: Vec::new().into_iter() }
+    /// What this generation says about a range at `version`, in order; of which about `wanted` are wanted.
+    pub(crate) fn scan(&self, range: &KeyRange, direction: Direction, version: u64, wanted: usize) -> Scan<'_> {
+        let chunk = Vec::new().into_iter();
+        let size = wanted.clamp(1, CHUNK);
+        Scan { generation: self, range: Some(range.clone()), direction, version, chunk, size }
     }
 
     /// The newest entries in order, at most `limit` from the first key behind `after`.
@@ -171,6 +173,8 @@ pub(crate) struct Scan<'a> {
     direction: Direction,
     version: u64,
     chunk: std::vec::IntoIter<(Bytes, Option<Bytes>)>,
+    /// Entries of the next piece.
+    size: usize,
 }
 
 impl Scan<'_> {
@@ -189,9 +193,10 @@ impl Scan<'_> {
             last = Some(key.clone());
         };
         match self.direction {
-            Direction::Forward => entries.take(CHUNK).for_each(&mut take),
-            Direction::Reverse => entries.rev().take(CHUNK).for_each(&mut take),
+            Direction::Forward => entries.take(self.size).for_each(&mut take),
+            Direction::Reverse => entries.rev().take(self.size).for_each(&mut take),
         }
+        self.size = CHUNK;
         let Some(last) = last else { return };
         self.range = Some(match self.direction {
             Direction::Forward => KeyRange::encoded([&last[..], &[0]].concat(), range.end().to_vec()),
@@ -249,9 +254,10 @@ mod tests {
             generation.apply(n + 1, 0, 0, vec![(Bytes::copy_from_slice(&n.to_be_bytes()), Some(Bytes::new()))]);
         }
         let range = KeyRange::encoded(10u64.to_be_bytes().to_vec(), 190u64.to_be_bytes().to_vec());
-        let forward: Vec<_> = generation.scan(&range, Direction::Forward, 150).map(|(key, _)| key).collect();
+        let forward: Vec<_> = generation.scan(&range, Direction::Forward, 150, 3).map(|(key, _)| key).collect();
         assert_eq!(forward.len(), 140, "from 10 to the last visible, 149");
-        let mut reverse: Vec<_> = generation.scan(&range, Direction::Reverse, 150).map(|(key, _)| key).collect();
+        let mut reverse: Vec<_> =
+            generation.scan(&range, Direction::Reverse, 150, usize::MAX).map(|(key, _)| key).collect();
         reverse.reverse();
         assert_eq!(forward, reverse);
     }

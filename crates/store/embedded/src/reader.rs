@@ -32,10 +32,15 @@ impl CommittedReader {
         std::iter::once(&self.state.active).chain(&self.state.frozen)
     }
 
-    fn merged(&self, range: &KeyRange, direction: Direction) -> impl Iterator<Item = Result<Entry, Fault>> + '_ {
+    fn merged(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        wanted: usize,
+    ) -> impl Iterator<Item = Result<Entry, Fault>> + '_ {
         let mut layers: Vec<Layer<'_>> = self
             .generations()
-            .map(|generation| Box::new(generation.scan(range, direction, self.version).map(Ok)) as Layer<'_>)
+            .map(|generation| Box::new(generation.scan(range, direction, self.version, wanted).map(Ok)) as Layer<'_>)
             .collect();
         let engine = self.state.engine.scan(range, direction);
         layers.push(Box::new(engine.map(|entry| entry.map(|(key, value)| (key, Some(value))))));
@@ -56,12 +61,12 @@ impl Reader for CommittedReader {
         range: &KeyRange,
         direction: Direction,
         _: Read,
-        _: usize,
+        wanted: usize,
     ) -> Box<dyn Iterator<Item = Result<Entry, Fault>> + '_> {
         // The marks are about whole prefixes, from their beginning.
         let marked = direction == Direction::Forward && range.end().starts_with(range.start());
         let Some(heads) = self.heads.as_ref().filter(|_| marked) else {
-            return Box::new(self.merged(range, direction));
+            return Box::new(self.merged(range, direction, wanted));
         };
         let low = heads.low(range.start(), self.version);
         let rest = match &low {
@@ -69,8 +74,11 @@ impl Reader for CommittedReader {
             _ => range.clone(),
         };
         let mut first = Some((Arc::clone(heads), range.clone(), low));
-        let mut entries: Box<dyn Iterator<Item = _>> =
-            if rest.is_empty() { Box::new(std::iter::empty()) } else { Box::new(self.merged(&rest, direction)) };
+        let mut entries: Box<dyn Iterator<Item = _>> = if rest.is_empty() {
+            Box::new(std::iter::empty())
+        } else {
+            Box::new(self.merged(&rest, direction, wanted))
+        };
         Box::new(std::iter::from_fn(move || {
             let entry = entries.next();
             if let Some((heads, range, low)) = first.take() {

@@ -14,12 +14,15 @@ use crate::{
     error::{invalid, missing},
     flow::{Done, Found},
     handle::Handle,
+    tables::Change,
 };
 
 impl Sqs {
     pub(crate) fn delete_one(&self, cx: &Cx, tx: &Tx, input: &DeleteMessageRequest) -> Result<(), Error> {
         let found = find(cx, tx, "sqs:DeleteMessage", &input.queue_url)?;
-        delete(tx, &found, &input.receipt_handle)
+        let mut change = Change::default();
+        delete(tx, &found, &input.receipt_handle, &mut change)?;
+        Ok(found.change(tx, change)?)
     }
 
     pub(crate) fn delete_batch(
@@ -30,11 +33,13 @@ impl Sqs {
     ) -> Result<DeleteMessageBatchResult, Error> {
         let found = find(cx, tx, "sqs:DeleteMessage", &input.queue_url)?;
         batch::check(input.entries.iter().map(|entry| entry.id.as_str()), "DeleteMessageBatchRequestEntry")?;
+        let mut change = Change::default();
         let outcomes = input.entries.iter().map(|entry| {
-            let done = delete(tx, &found, &entry.receipt_handle);
+            let done = delete(tx, &found, &entry.receipt_handle, &mut change);
             (entry.id.clone(), done.map(|()| DeleteMessageBatchResultEntry { id: entry.id.clone() }))
         });
         let (successful, failed) = batch::sort(outcomes)?;
+        found.change(tx, change)?;
         Ok(DeleteMessageBatchResult { successful, failed })
     }
 
@@ -74,9 +79,9 @@ fn open(found: &Found, text: &str) -> Result<Option<Handle>, Error> {
     Ok((handle.queue == found.queue.id).then_some(handle))
 }
 
-fn delete(tx: &Tx, found: &Found, text: &str) -> Result<(), Error> {
+fn delete(tx: &Tx, found: &Found, text: &str, change: &mut Change) -> Result<(), Error> {
     let Some(handle) = open(found, text)? else { return Ok(()) };
-    match found.delete(tx, handle.number, handle.receive)? {
+    match found.delete(tx, handle.number, handle.receive, change)? {
         Done::Yes | Done::Gone | Done::TooLong => Ok(()),
         Done::Expired => Err(invalid(text, "ReceiptHandle", "The receipt handle has expired.")),
     }
