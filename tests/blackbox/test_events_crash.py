@@ -1,0 +1,164 @@
+"""Nothing lost, nothing invented: `kill -9` again and again while messages are sent, received and deleted.
+
+What is held against the server is only what it acknowledged. `PILEUS_KILLS` says how often it is killed (`make fuzz`: more).
+"""
+
+import os
+import random
+import threading
+import time
+
+import pytest
+
+from harness import eventually
+from wire_client import Lost, Refused, Wire
+
+KILLS = int(os.environ.get("PILEUS_KILLS", "10"))
+SEED = int(os.environ.get("PILEUS_SEED", "0")) or random.randrange(1 << 30)
+VISIBILITY = 2
+SENDERS, GROUPS, RECEIVERS = 3, 3, 3
+
+
+class Book:
+    """What was asked, what was acknowledged, what came out; and everything that contradicts it."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.tried, self.acknowledged = set(), set()
+        # By queue and message id: what it says, and when it was last asked for.
+        self.bodies, self.taken = {}, {}
+        self.deleted, self.wrong = set(), []
+        self.first = {}
+
+    def sent(self, body):
+        with self.lock:
+            self.acknowledged.add(body)
+
+    def received(self, queue, message, asked, answered):
+        number, body = (queue, message["MessageId"]), message["Body"]
+        with self.lock:
+            if body not in self.tried:
+                self.wrong.append(f"{body} was never sent")
+            if self.bodies.setdefault(number, body) != body:
+                self.wrong.append(f"{number} said {self.bodies[number]}, now {body}")
+            if number in self.deleted:
+                self.wrong.append(f"{body} came back after its deletion was acknowledged")
+            earlier = self.taken.get(number)
+            if earlier is not None and answered - earlier < VISIBILITY - 0.05:
+                self.wrong.append(f"{body} was in two hands: {answered - earlier:.3f} s")
+            elif earlier is None:
+                self.first.setdefault((queue, body.rsplit("-", 1)[0]), []).append(int(body.rsplit("-", 1)[1]))
+            self.taken[number] = asked
+
+
+class Chain:
+    """Senders, receivers and a killer around one server."""
+
+    def __init__(self, server):
+        self.server, self.book = server, Book()
+        self.sending, self.receiving = threading.Event(), threading.Event()
+        self.threads = []
+
+    def start(self, work, *arguments):
+        def guarded():
+            try:
+                work(*arguments)
+            except Exception as error:  # noqa: BLE001 - told at the end
+                self.book.wrong.append(f"{work.__name__}{arguments}: {error!r}")
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def until_answered(self, wire, operation, **members):
+        """Asks until there is an answer."""
+        while True:
+            try:
+                return wire.call(operation, **members)
+            except Lost:
+                time.sleep(0.02)
+            except Refused as refused:
+                # A server that is just being killed may still say that it cannot.
+                if refused.status < 500:
+                    raise
+                time.sleep(0.02)
+
+    def send(self, url, name, group):
+        wire, number = Wire(self.server.port, seconds=10), 0
+        while not self.sending.is_set():
+            body = f"{name}-{number}"
+            self.book.tried.add(body)
+            extra = {"MessageGroupId": group, "MessageDeduplicationId": body} if group else {}
+            # Asked again the same is sent: in the FIFO queue it must be there once all the same.
+            self.until_answered(wire, "SendMessage", QueueUrl=url, MessageBody=body, **extra)
+            self.book.sent(body)
+            number += 1
+
+    def receive(self, url):
+        wire = Wire(self.server.port, seconds=10)
+        while not self.receiving.is_set():
+            asked = time.monotonic()
+            try:
+                got = wire.call("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+            except Lost:
+                time.sleep(0.02)
+                continue
+            answered, messages = time.monotonic(), got.get("Messages", [])
+            for message in messages:
+                self.book.received(url, message, asked, answered)
+            if not messages:
+                continue
+            entries = [{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(messages)]
+            try:
+                done = wire.call("DeleteMessageBatch", QueueUrl=url, Entries=entries)
+            except Lost:
+                continue
+            with self.book.lock:
+                self.book.deleted.update((url, messages[int(one["Id"])]["MessageId"]) for one in done["Successful"])
+
+    def finish(self):
+        for thread in self.threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def left(port, url):
+    shown = Wire(port).call("GetQueueAttributes", QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return sum(int(shown[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "NotVisible", "Delayed"))
+
+
+@pytest.mark.slow
+def test_every_acknowledged_message_comes_out_however_often_the_server_is_killed(own):
+    chance = random.Random(SEED)
+    server = own().start()
+    wire, visibility = Wire(server.port), {"VisibilityTimeout": str(VISIBILITY)}
+    standard = wire.call("CreateQueue", QueueName="plain", Attributes=visibility)["QueueUrl"]
+    fifo = wire.call("CreateQueue", QueueName="order.fifo", Attributes=visibility | {"FifoQueue": "true"})["QueueUrl"]
+    chain = Chain(server)
+    for number in range(SENDERS):
+        chain.start(chain.send, standard, f"s{number}", None)
+    for number in range(GROUPS):
+        chain.start(chain.send, fifo, f"g{number}", f"g{number}")
+    for number in range(RECEIVERS):
+        chain.start(chain.receive, standard)
+        chain.start(chain.receive, fifo)
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.05, 0.6))
+        server.kill()
+        server.restart()
+    chain.sending.set()
+    eventually(lambda: left(server.port, standard) + left(server.port, fifo) == 0, 120, 0.2, "the end of the queues")
+    chain.receiving.set()
+    chain.finish()
+    book = chain.book
+    assert not book.wrong, (SEED, book.wrong[:5])
+    out = set(book.bodies.values())
+    assert book.acknowledged <= out, (SEED, sorted(book.acknowledged - out)[:5])
+    # In the FIFO queue each was there once, however often it had to be asked for, and each group in its order.
+    ordered = [body for (queue, _), body in book.bodies.items() if queue == fifo]
+    assert len(ordered) == len(set(ordered)), SEED
+    for (queue, group), numbers in book.first.items():
+        if queue == fifo:
+            assert numbers == list(range(len(numbers))), (SEED, group)
+    assert len(book.acknowledged) > 20 * KILLS, "too little was sent for this to say anything"
+    print(f"{KILLS} kills, {len(book.acknowledged)} acknowledged, {len(book.taken)} received, seed {SEED}")
