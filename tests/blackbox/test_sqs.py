@@ -103,6 +103,54 @@ def test_both_protocols_speak_of_the_same_queue(server, sqs, queue, name):
     assert caught.value.response["Error"]["QueryErrorCode"] == "QueueDoesNotExist"
 
 
+def test_a_form_sent_to_a_queues_own_address_means_that_queue(server, sqs, queue, name):
+    path = urllib.parse.urlparse(queue).path
+    status, answer = query(server, path, Action="SendMessage", MessageBody="by path")
+    assert status == 200, ElementTree.tostring(answer)
+    for address in (path, f"/queue/{REGION}{path}"):
+        target = f"{address}?Action=ReceiveMessage&VisibilityTimeout=0"
+        status, _, body = server.raw("GET", target, headers={"Host": f"sqs.localhost:{server.port}"})
+        assert status == 200 and b"by path" in body, body
+    # Another queue that is named in the form is meant all the same.
+    other = sqs.create_queue(QueueName=f"{name}-other")["QueueUrl"]
+    status, _ = query(server, path, Action="SendMessage", MessageBody="elsewhere", QueueUrl=other)
+    assert status == 200 and counts(sqs, other) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("strategy", ["off", "path", "domain", "standard"])
+def test_addresses_are_given_in_every_form_and_all_are_understood(own, monkeypatch, strategy):
+    monkeypatch.setenv("SQS_ENDPOINT_STRATEGY", strategy)
+    server = own().start()
+    host = f"localhost:{server.port}"
+    given = {
+        "off": f"http://{host}/{ACCOUNT}/q",
+        "path": f"http://{host}/queue/eu-west-1/{ACCOUNT}/q",
+        "domain": f"http://eu-west-1.queue.{host}/{ACCOUNT}/q",
+        "standard": f"http://sqs.eu-west-1.{host}/{ACCOUNT}/q",
+    }
+
+    def ask(action, host, path="/", **members):
+        body = urllib.parse.urlencode({"Action": action, **members}).encode()
+        scope = "Credential=test/20260101/eu-west-1/sqs/aws4_request, SignedHeaders=host, Signature=0"
+        headers = {"Host": host, "Content-Type": "application/x-www-form-urlencoded", "Authorization": f"AWS4-HMAC-SHA256 {scope}"}
+        status, _, answer = server.raw("POST", path, body, headers)
+        assert status == 200, answer
+        return ElementTree.fromstring(answer)
+
+    url = ask("CreateQueue", host, QueueName="q").find(f".//{NAMESPACE}QueueUrl").text
+    assert url == given[strategy]
+    for number, address in enumerate(given.values()):
+        parts = urllib.parse.urlparse(address)
+        ask("SendMessage", host, QueueUrl=address, MessageBody=str(number))
+        ask("SendMessage", parts.netloc, parts.path, MessageBody=str(number))
+        # Without a signature the address alone tells the region.
+        if number:
+            body = b"Action=GetQueueAttributes&AttributeName.1=ApproximateNumberOfMessages"
+            headers = {"Host": parts.netloc, "Content-Type": "application/x-www-form-urlencoded"}
+            status, _, answer = server.raw("POST", parts.path, body, headers)
+            assert status == 200 and str(2 * number + 2).encode() in answer, (address, answer)
+
+
 def test_fifo_queues_keep_groups_in_order(sqs, name):
     url = sqs.create_queue(QueueName=f"{name}.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"})["QueueUrl"]
     for number in range(6):
