@@ -135,7 +135,11 @@ impl Sqs {
             sender: sender(cx),
             trace: trace
                 .clone()
-                .or_else(|| cx.trace.as_ref().filter(|_| cx.source.is_some()).map(|trace| trace.to_string())),
+                // A function's own message carries on the chain that the function belongs to.
+                .or_else(|| {
+                    let follows = cx.source.is_some() || cx.hops > 0;
+                    cx.trace.as_ref().filter(|_| follows).map(|trace| trace.to_string())
+                }),
             group: given.group.map(str::to_owned),
             deduplication: deduplication.clone(),
             source: None,
