@@ -3,7 +3,7 @@
 #   make run     build, start Pileus on 127.0.0.1:4566, deploy examples/hello, stay in the foreground until Ctrl-C
 #   make test    every check and every test
 #   make bench   every measurement, as ratios (no figure is asserted anywhere)
-#   make fuzz    property tests with many more cases
+#   make fuzz    property tests with many more cases, and a server that is killed 120 times
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -63,5 +63,6 @@ hostile-tests: venv release
 bench: tools
 	@benches/run
 
-fuzz: tools
+fuzz: tools venv release
 	PROPTEST_CASES=20000 CARGO_TARGET_DIR="$(TEST_TARGET)" cargo test --workspace --locked -- proptest property
+	PILEUS_KILLS=120 scripts/suite tests/blackbox "$(PYTHON)" "$(TEST_TARGET)" -k killed

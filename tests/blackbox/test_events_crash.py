@@ -3,8 +3,10 @@
 What is held against the server is only what it acknowledged. `PILEUS_KILLS` says how often it is killed (`make fuzz`: more).
 """
 
+import contextlib
 import os
 import random
+import socket
 import threading
 import time
 
@@ -17,6 +19,15 @@ KILLS = int(os.environ.get("PILEUS_KILLS", "10"))
 SEED = int(os.environ.get("PILEUS_SEED", "0")) or random.randrange(1 << 30)
 VISIBILITY = 2
 SENDERS, GROUPS, RECEIVERS = 3, 3, 3
+
+
+def lasting_port(chance):
+    """A port that the system gives to no client: while the server is down, none that looks for it may take it."""
+    while True:
+        port = chance.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Book:
@@ -130,7 +141,7 @@ def left(port, url):
 @pytest.mark.slow
 def test_every_acknowledged_message_comes_out_however_often_the_server_is_killed(own):
     chance = random.Random(SEED)
-    server = own().start()
+    server = own(port=lasting_port(chance)).start()
     wire, visibility = Wire(server.port), {"VisibilityTimeout": str(VISIBILITY)}
     standard = wire.call("CreateQueue", QueueName="plain", Attributes=visibility)["QueueUrl"]
     fifo = wire.call("CreateQueue", QueueName="order.fifo", Attributes=visibility | {"FifoQueue": "true"})["QueueUrl"]

@@ -4,6 +4,7 @@
 
 mod dead_letters;
 mod fifo;
+mod histories;
 mod messages;
 mod model;
 mod queues;
