@@ -102,7 +102,7 @@ impl Schedule {
         match name {
             "at" if dialect == Dialect::Rules => Err(ScheduleError::AtInRule),
             "at" => at(inner),
-            "rate" => rate(inner),
+            "rate" => rate(inner, dialect),
             "cron" => Cron::parse(inner).map(|cron| Self::Cron(Box::new(cron))),
             _ => Err(form()),
         }
@@ -166,7 +166,7 @@ fn at(text: &str) -> Result<Schedule, ScheduleError> {
     text.parse().map(Schedule::At).map_err(|_| wrong())
 }
 
-fn rate(text: &str) -> Result<Schedule, ScheduleError> {
+fn rate(text: &str, dialect: Dialect) -> Result<Schedule, ScheduleError> {
     let wrong = || ScheduleError::Rate(shown(text));
     let mut words = text.split_whitespace();
     let (Some(value), Some(unit), None) = (words.next(), words.next(), words.next()) else { return Err(wrong()) };
@@ -185,7 +185,7 @@ fn rate(text: &str) -> Result<Schedule, ScheduleError> {
     };
     match value {
         0 => Err(wrong()),
-        _ if plural == (value == 1) => Err(ScheduleError::Plural(shown(text))),
+        _ if dialect == Dialect::Rules && plural == (value == 1) => Err(ScheduleError::Plural(shown(text))),
         _ => Ok(Schedule::Rate { minutes: value * minutes }),
     }
 }

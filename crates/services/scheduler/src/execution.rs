@@ -98,14 +98,21 @@ impl<O: Operations> Scheduler<O> {
             Err(_) => {
                 tables::remove_execution(tx, key)?;
                 let message = "Provided Arn is not in correct format.".to_owned();
-                self.give_up(tx, &execution, &Failure { code: "ValidationException".to_owned(), message, exhausted: None })?;
+                self.give_up(
+                    tx,
+                    &execution,
+                    &Failure { code: "ValidationException".to_owned(), message, exhausted: None },
+                )?;
                 return Ok(Attempt::Over);
             }
         };
         let found = self.operations.find(&service, &operation).map_err(Failed::Operation)?;
         if found.transactional {
             tables::remove_execution(tx, key)?;
-            let input = target::payload(&execution, &Kind::Operation { service: service.clone(), operation: operation.clone() });
+            let input = target::payload(
+                &execution,
+                &Kind::Operation { service: service.clone(), operation: operation.clone() },
+            );
             let cx = context(&execution);
             self.operations.transact(&cx, tx, &service, &operation, input.as_bytes()).map_err(Failed::Operation)?;
             self.done(tx, &execution)?;

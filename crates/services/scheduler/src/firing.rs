@@ -208,7 +208,8 @@ fn delivery(execution: &Execution, arn: &Arn) -> Delivery {
 }
 
 fn dead_letter(execution: &Execution, failure: &Failure) -> Delivery {
-    let kind = Kind::of(&execution.target.arn).unwrap_or(Kind::Operation { service: String::new(), operation: String::new() });
+    let kind =
+        Kind::of(&execution.target.arn).unwrap_or(Kind::Operation { service: String::new(), operation: String::new() });
     let body = target::payload(execution, &kind);
     let mut attributes = vec![
         Attribute::text("ERROR_CODE", failure.code.clone()),

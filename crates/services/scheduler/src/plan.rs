@@ -106,19 +106,19 @@ impl Plan {
     /// What fires now for what was filed, and what is filed next. When further times have been missed since, the last of
     /// them fires in place of all.
     pub(crate) fn fire(&self, filed: Filed, now: Timestamp) -> (Filed, Option<Filed>) {
-        let missed = |time: Timestamp| time + self.window + PRECISION <= now;
+        let passed = |time: Timestamp| time + self.window <= now;
         let next = self.next(filed.scheduled);
-        let Some(first) = next.filter(|next| missed(*next)) else {
+        let Some(first) = next.filter(|next| passed(*next + PRECISION)) else {
             return (filed, next.map(|next| self.filed(next)));
         };
         let (mut last, mut next) = (filed.scheduled, Some(first));
         let floor = now - MISSED;
         if first < floor {
             // The end may have been passed on the way: then the last is sought from where we are.
-            next = self.next(floor).filter(|next| missed(*next)).or(Some(first));
+            next = self.next(floor).filter(|next| passed(*next)).or(Some(first));
         }
         for _ in 0..MISSED_MAX {
-            let Some(time) = next.filter(|next| missed(*next)) else { break };
+            let Some(time) = next.filter(|next| passed(*next)) else { break };
             last = time;
             next = self.next(time);
         }

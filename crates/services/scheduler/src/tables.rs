@@ -208,7 +208,8 @@ pub(crate) fn first_deleting(tx: &Tx) -> Result<Option<(Key, Place, String)>, Fa
     else {
         return Err(DamagedKey.into());
     };
-    let place = Place { account: account.parse().map_err(|_| DamagedKey)?, region: region.parse().map_err(|_| DamagedKey)? };
+    let place =
+        Place { account: account.parse().map_err(|_| DamagedKey)?, region: region.parse().map_err(|_| DamagedKey)? };
     Ok(Some((key, place, group)))
 }
 

@@ -16,10 +16,7 @@ pub(crate) enum Kind {
     /// A resource that takes deliveries.
     Resource(Arn),
     /// `arn:aws:scheduler:::aws-sdk:service:operation`.
-    Operation {
-        service: String,
-        operation: String,
-    },
+    Operation { service: String, operation: String },
 }
 
 /// Why an ARN is no target.
@@ -32,15 +29,35 @@ pub(crate) enum NoTarget {
 }
 
 /// Services with templated targets that are not here.
-const LATER: [&str; 9] = [
-    "codebuild", "codepipeline", "ecs", "firehose", "inspector", "kinesis", "sagemaker", "states", "events-v2",
-];
+const LATER: [&str; 9] =
+    ["codebuild", "codepipeline", "ecs", "firehose", "inspector", "kinesis", "sagemaker", "states", "events-v2"];
 
 /// What only reads cannot be a target (Scheduler User Guide, "Using universal targets").
 const READING: [&str; 24] = [
-    "get", "describe", "list", "poll", "receive", "search", "scan", "query", "select", "read", "lookup", "discover",
-    "validate", "batchGet", "batchDescribe", "batchRead", "transactGet", "adminGet", "adminList", "testMigration",
-    "retrieve", "testConnection", "translateDocument", "isAuthorized",
+    "get",
+    "describe",
+    "list",
+    "poll",
+    "receive",
+    "search",
+    "scan",
+    "query",
+    "select",
+    "read",
+    "lookup",
+    "discover",
+    "validate",
+    "batchGet",
+    "batchDescribe",
+    "batchRead",
+    "transactGet",
+    "adminGet",
+    "adminList",
+    "testMigration",
+    "retrieve",
+    "testConnection",
+    "translateDocument",
+    "isAuthorized",
 ];
 
 impl Kind {
@@ -61,7 +78,9 @@ impl Kind {
             "lambda" if named && arn.resource.starts_with("function:") => Ok(Self::Resource(arn)),
             "events" if named && arn.resource.starts_with("event-bus/") => Ok(Self::Resource(arn)),
             "sqs" | "sns" if named && !arn.resource.contains([':', '/']) => Ok(Self::Resource(arn)),
-            service if LATER.contains(&service) => Err(NoTarget::Unsupported(format!("targets of the service `{service}`"))),
+            service if LATER.contains(&service) => {
+                Err(NoTarget::Unsupported(format!("targets of the service `{service}`")))
+            }
             _ => Err(NoTarget::Form),
         }
     }
@@ -153,7 +172,9 @@ fn notification(execution: &Execution) -> String {
 /// How long after a failed attempt the next one is made: twice as long each time, up to a quarter of an hour, and spread.
 pub(crate) fn backoff(execution: &Execution) -> Duration {
     let seconds = 1u64 << execution.failed.saturating_sub(1).min(10);
-    let spread = execution.id.bytes().fold(execution.failed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 1000;
+    let spread =
+        execution.id.bytes().fold(execution.failed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)))
+            % 1000;
     Duration::from_millis(seconds.min(900) * (1000 + u64::from(spread) / 4))
 }
 

@@ -125,10 +125,7 @@ impl<O: Operations> Scheduler<O> {
                 .event_bridge_parameters
                 .as_ref()
                 .map(|event| EventParameters { detail_type: event.detail_type.clone(), source: event.source.clone() }),
-            queue: given
-                .sqs_parameters
-                .as_ref()
-                .map(|queue| QueueParameters { group: queue.message_group_id.clone() }),
+            queue: given.sqs_parameters.as_ref().map(|queue| QueueParameters { group: queue.message_group_id.clone() }),
             has_input: given.input.is_some(),
         })
     }

@@ -27,14 +27,7 @@ fn replayed(tx: &Tx, cx: &Cx, operation: &str, token: Option<&str>, request: &st
     }
 }
 
-fn remember(
-    tx: &Tx,
-    cx: &Cx,
-    operation: &str,
-    token: Option<&str>,
-    request: &str,
-    answer: &str,
-) -> Result<(), Fault> {
+fn remember(tx: &Tx, cx: &Cx, operation: &str, token: Option<&str>, request: &str, answer: &str) -> Result<(), Fault> {
     match token {
         Some(token) => {
             Idempotency::remember(tx, cx, operation, token, request.as_bytes(), answer.as_bytes(), TOKEN_KEPT)

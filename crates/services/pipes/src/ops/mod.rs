@@ -1,0 +1,4 @@
+//! The operations.
+
+mod pipes;
+mod tags;

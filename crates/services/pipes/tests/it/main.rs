@@ -1,0 +1,7 @@
+//! EventBridge Pipes through its generated trait and the dispatcher, on a simulated clock, with real queues at both ends.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod states;
+mod support;
+mod work;

@@ -1,0 +1,257 @@
+//! A whole service on simulated time, with real queues, and requests as the edge makes them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use base_env::Env;
+use base_types::{AccountId, Arn, Region, Timestamp};
+use bytes::Bytes;
+use model_pipes::*;
+use model_sqs::Sqs as _;
+use services_kernel::{Cx, Dispatcher, PageTokens, Reconciler};
+use services_pipes::{Parts, Pipes, PipesReconciler};
+use services_ports::{Deliver, Delivery, DeliveryError, Destinations, Invoke, InvokeError, Invoked};
+use services_sqs::Sqs;
+use store_api::{Store, Tx};
+use wire_schema::{Model, ServiceError, Survey, validate};
+
+pub(crate) const ROLE: &str = "arn:aws:iam::000000000000:role/plumber";
+
+/// Functions that answer what they are told to, and remember what they were asked.
+#[derive(Default)]
+pub(crate) struct Functions {
+    pub(crate) answers: Mutex<VecDeque<Result<Invoked, InvokeError>>>,
+    pub(crate) asked: Mutex<Vec<(String, String)>>,
+}
+
+impl Functions {
+    pub(crate) fn answer(&self, payload: &str) {
+        let answer = Invoked { payload: Bytes::copy_from_slice(payload.as_bytes()), function_error: None };
+        self.answers.lock().unwrap().push_back(Ok(answer));
+    }
+
+    pub(crate) fn fail(&self) {
+        let answer = Invoked { payload: Bytes::new(), function_error: Some("Unhandled".to_owned()) };
+        self.answers.lock().unwrap().push_back(Ok(answer));
+    }
+}
+
+impl Invoke for Functions {
+    async fn invoke(&self, cx: &Cx, function: &Arn, payload: Bytes) -> Result<Invoked, InvokeError> {
+        let text = String::from_utf8_lossy(&payload).into_owned();
+        self.asked.lock().unwrap().push((format!("{} {function}", cx.principal), text));
+        let told = self.answers.lock().unwrap().pop_front();
+        told.unwrap_or_else(|| Err(InvokeError::Throttled("Rate Exceeded.".to_owned())))
+    }
+}
+
+/// What targets of other kinds were given.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    service: &'static str,
+    pub(crate) taken: Arc<Mutex<Vec<Delivery>>>,
+}
+
+impl Deliver for Recorder {
+    fn service(&self) -> &'static str {
+        self.service
+    }
+
+    fn check(&self, _: &Cx, _: &Tx, _: &Arn) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    fn deliver(&self, _: &Cx, tx: &Tx, _: &Arn, delivery: &Delivery) -> Result<(), DeliveryError> {
+        let (taken, delivery) = (Arc::clone(&self.taken), delivery.clone());
+        tx.on_commit(move || taken.lock().unwrap().push(delivery))?;
+        Ok(())
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) env: Env,
+    store: Store,
+    sqs: Sqs,
+    pub(crate) functions: Arc<Functions>,
+    pub(crate) lambda: Recorder,
+    pub(crate) events: Recorder,
+    pipes: Arc<Pipes<Functions>>,
+    dispatcher: Dispatcher,
+    cx: Cx,
+    reconciler: PipesReconciler<Functions>,
+}
+
+/// The code and message of an error.
+pub(crate) type Refusal = (String, String);
+
+macro_rules! operations {
+    ($($method:ident: $operation:ident($request:ty) -> $response:ty;)*) => {
+        impl World {
+            $(pub(crate) async fn $method(&self, request: $request) -> Result<$response, Refusal> {
+                match self.call(Request::$operation(Box::new(request))).await? {
+                    Response::$operation(response) => Ok(*response),
+                    other => panic!("{other:?}"),
+                }
+            })*
+        }
+    };
+}
+
+operations! {
+    create: CreatePipe(CreatePipeRequest) -> CreatePipeResponse;
+    delete: DeletePipe(DeletePipeRequest) -> DeletePipeResponse;
+    describe: DescribePipe(DescribePipeRequest) -> DescribePipeResponse;
+    list: ListPipes(ListPipesRequest) -> ListPipesResponse;
+    start: StartPipe(StartPipeRequest) -> StartPipeResponse;
+    stop: StopPipe(StopPipeRequest) -> StopPipeResponse;
+    update: UpdatePipe(UpdatePipeRequest) -> UpdatePipeResponse;
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let env = Env::simulated(Timestamp::parse_iso8601("2026-01-01T00:00:00Z").unwrap(), 7);
+        let store = Store::memory(&env);
+        let tokens = PageTokens::new(&[7; 32], env.clone());
+        let sqs = Sqs::new(store.clone(), tokens.clone());
+        let destinations = Destinations::new();
+        let recorder = |service| Recorder { service, taken: Arc::default() };
+        let (lambda, events) = (recorder("lambda"), recorder("events"));
+        destinations.register(Arc::new(sqs.clone()));
+        destinations.register(Arc::new(lambda.clone()));
+        destinations.register(Arc::new(events.clone()));
+        let functions = Arc::new(Functions::default());
+        let pipes = Pipes::new(Parts {
+            store: store.clone(),
+            tokens,
+            destinations,
+            queues: Arc::new(sqs.clone()),
+            functions: Arc::clone(&functions),
+        });
+        let reconciler = pipes.reconciler();
+        let cx = Cx::internal(AccountId::DEFAULT, Region::default(), "test");
+        let dispatcher = Dispatcher::new(store.clone());
+        Self { env, store, sqs, functions, lambda, events, pipes: Arc::new(pipes), dispatcher, cx, reconciler }
+    }
+
+    pub(crate) async fn call(&self, request: Request) -> Result<Response, Refusal> {
+        let violations = validate(Api::input(&request), &Survey::default());
+        let refusal = |error: Error| (error.schema().code.to_owned(), error.message().to_owned());
+        if !violations.is_empty() {
+            return Err(refusal(Error::violated(&violations, None)));
+        }
+        self.dispatcher.dispatch::<Api, _>(&self.pipes, self.cx.clone(), request).await.map_err(refusal)
+    }
+
+    /// Lets the reconciler and the pollers run until nothing happens at this time any more.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..40 {
+            self.reconciler.round().await.unwrap();
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Seconds pass, one by one.
+    pub(crate) async fn pass(&self, seconds: u64) {
+        for _ in 0..seconds {
+            self.env.advance(Duration::from_secs(1));
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.settle().await;
+    }
+
+    pub(crate) async fn queue(&self, name: &str) -> String {
+        let (sqs, cx, name_of) = (self.sqs.clone(), self.cx.clone(), name.to_owned());
+        let made = self.store.transact(move |tx| {
+            let attributes = name_of.ends_with(".fifo").then(|| {
+                let pairs = [("FifoQueue", "true"), ("ContentBasedDeduplication", "true")];
+                pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+            });
+            let request =
+                model_sqs::CreateQueueRequest { queue_name: name_of.clone(), attributes, ..Default::default() };
+            sqs.create_queue(&cx, tx, &request)
+        });
+        made.await.unwrap();
+        format!("arn:aws:sqs:us-east-1:000000000000:{name}")
+    }
+
+    pub(crate) async fn drop_queue(&self, name: &str) {
+        let (sqs, cx) = (self.sqs.clone(), self.cx.clone());
+        let request = model_sqs::DeleteQueueRequest { queue_url: name.to_owned() };
+        self.store.transact(move |tx| sqs.delete_queue(&cx, tx, &request)).await.unwrap();
+    }
+
+    pub(crate) async fn send(&self, queue: &str, body: &str) {
+        let (sqs, cx) = (self.sqs.clone(), self.cx.clone());
+        let request = model_sqs::SendMessageRequest {
+            queue_url: queue.to_owned(),
+            message_body: body.to_owned(),
+            ..Default::default()
+        };
+        self.store.transact(move |tx| sqs.send_message(&cx, tx, &request)).await.unwrap();
+    }
+
+    /// The bodies of what can be received, which is deleted.
+    pub(crate) async fn bodies(&self, queue: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let request = model_sqs::ReceiveMessageRequest {
+                queue_url: queue.to_owned(),
+                max_number_of_messages: Some(10),
+                visibility_timeout: Some(43_000),
+                ..Default::default()
+            };
+            let messages = self.sqs.receive_message(&self.cx, request).await.unwrap().messages.unwrap_or_default();
+            if messages.is_empty() {
+                return all;
+            }
+            for message in messages {
+                let (sqs, cx) = (self.sqs.clone(), self.cx.clone());
+                let request = model_sqs::DeleteMessageRequest {
+                    queue_url: queue.to_owned(),
+                    receipt_handle: message.receipt_handle.clone().unwrap(),
+                };
+                self.store.transact(move |tx| sqs.delete_message(&cx, tx, &request)).await.unwrap();
+                all.push(message.body.unwrap());
+            }
+        }
+    }
+
+    /// Messages that are there, seen or hidden.
+    pub(crate) async fn count(&self, queue: &str) -> u64 {
+        let (sqs, cx) = (self.sqs.clone(), self.cx.clone());
+        let request = model_sqs::GetQueueAttributesRequest {
+            queue_url: queue.to_owned(),
+            attribute_names: Some(vec!["All".to_owned()]),
+        };
+        let all = self.store.view(move |tx| sqs.get_queue_attributes(&cx, tx, &request)).await.unwrap();
+        let all = all.attributes.unwrap();
+        let of = |name: &str| all[&format!("ApproximateNumberOfMessages{name}")].parse::<u64>().unwrap();
+        of("") + of("NotVisible")
+    }
+
+    pub(crate) async fn state(&self, name: &str) -> Option<PipeState> {
+        let request = DescribePipeRequest { name: name.to_owned() };
+        self.describe(request).await.ok()?.current_state
+    }
+}
+
+pub(crate) fn pipe(name: &str, source: &str, target: &str) -> CreatePipeRequest {
+    CreatePipeRequest {
+        name: name.to_owned(),
+        source: source.to_owned(),
+        target: target.to_owned(),
+        role_arn: ROLE.to_owned(),
+        ..CreatePipeRequest::default()
+    }
+}
+
+pub(crate) fn function(name: &str) -> String {
+    format!("arn:aws:lambda:us-east-1:000000000000:function:{name}")
+}
