@@ -68,10 +68,11 @@ impl EventBridge {
     fn fire_some(&self, tx: &Tx) -> Result<Option<Duration>, Fault> {
         let all = DUE.global_key(None);
         let entries = tx.scan(&all.prefix(), FIRED_MAX, Direction::Forward)?;
-        for (key, _) in &entries {
+        for (number, (key, _)) in entries.iter().enumerate() {
             let (due, bus, name) = due_of(key)?;
             if due > tx.now() {
-                return Ok(Some(due.since(tx.now()).max(AT_ONCE)));
+                // What has just fired is filed anew, perhaps before this one.
+                return Ok(Some(if number > 0 { AT_ONCE } else { due.since(tx.now()).max(AT_ONCE) }));
             }
             tx.delete(key)?;
             let row = bus.rule(&name);
@@ -81,7 +82,7 @@ impl EventBridge {
             file(tx, &bus, &name, &mut rule, tx.now())?;
             RULES.put(tx, &row, &rule)?;
         }
-        Ok((entries.len() == FIRED_MAX).then_some(AT_ONCE))
+        Ok((!entries.is_empty()).then_some(AT_ONCE))
     }
 
     /// Hands the scheduled event to a rule's targets.

@@ -91,6 +91,11 @@ impl EventBridge {
         };
         set_log_config(&mut bus, input.log_config.as_ref());
         BUSES.put(tx, &name.key(&BUSES), &bus)?;
+        // Where there are others, the default bus has its place among them.
+        let default = BusName::own(cx, DEFAULT_BUS).key(&BUSES);
+        if BUSES.get(tx, &default)?.is_none() {
+            BUSES.put(tx, &default, &Bus::default())?;
+        }
         tags::put(tx, cx, &arn.to_string(), input.tags.iter().flatten())?;
         Ok(CreateEventBusResponse {
             event_bus_arn: Some(arn.to_string()),
@@ -166,7 +171,7 @@ impl EventBridge {
         let rows = Place::of(cx).key(&BUSES);
         let scope = [cx.account.as_str(), cx.region.as_str(), "ListEventBuses", prefix];
         let (mut buses, next_token) = self.page(tx, &BUSES, &rows, &scope, asked, show)?;
-        // The default bus has its place in the list without a row, too: it heads the first page.
+        // The default bus is listed without a row, too.
         let own = BusName::own(cx, DEFAULT_BUS);
         let first = input.next_token.is_none() && DEFAULT_BUS.starts_with(prefix);
         if first && BUSES.get(tx, &own.key(&BUSES))?.is_none() {

@@ -1,0 +1,11 @@
+//! EventBridge through the wire and the dispatcher, on simulated time, over the memory store (which runs every transaction
+//! twice).
+
+mod archives;
+mod buses;
+mod calls;
+mod deliveries;
+mod recorded;
+mod rules;
+mod schedules;
+mod world;
