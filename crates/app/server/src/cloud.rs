@@ -9,14 +9,18 @@ use base_types::{AccountId, Fault};
 use compute_api::{Egress, FunctionHost as _, IsolationLevel};
 use edge_gateway::{Body, Call, Key, Lookup, OwnCall, Upstream, UrlCall};
 use edge_outbound::HttpOutbound;
-use http::{HeaderValue, Request, Response, Uri, uri::PathAndQuery};
+use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use services_kernel::{
     AnswerHeaders, AuditRetention, BlobSweep, Cx, Dispatcher, IdempotencySweep, PageTokens, Principal, Reconciler,
     keep_reconciling,
 };
+use services_events::EventBridge;
 use services_lambda::{Lambda, archive::CodeFolder, url::UrlBase};
 use services_logs::CloudWatchLogs;
-use services_ports::{Destinations, MeteredFunction, RoleCredentials};
+use services_pipes::Pipes;
+use services_ports::{Destinations, MeteredFunction, Outbound as _, Queues, RoleCredentials};
+use services_scheduler::Scheduler;
+use services_sns::Sns;
 use services_sqs::Sqs;
 use services_sts::{SessionLookup, Sts};
 use services_usage::{Prices, Usage, Writer};
@@ -24,19 +28,23 @@ use store_api::{Store, Tx};
 use store_embedded::{DataDir, EmbeddedStore};
 use store_segments::Segments;
 use tokio::{sync::watch, task::JoinHandle};
-use wire_schema::{Model, Serve, ServiceSchema};
+use wire_schema::{Model, Protocol, Serve, ServiceSchema};
 
 use crate::{
     ServerConfig, host_memory,
     installation::Installation,
     late_host::LateHost,
+    operations::{AllOperations, Wired},
     own::{self, Choice, Page},
     pages, provisioned,
     usage_page::{self, Question},
 };
 
+/// Letters that the page shows.
+const OUTBOX_SHOWN: usize = 100;
+
 /// Lambda on this host, with its output in our logs.
-type Functions = Lambda<LateHost, CloudWatchLogs>;
+pub(crate) type Functions = Lambda<LateHost, CloudWatchLogs>;
 
 /// What the services are made of.
 pub(crate) struct Parts<'a> {
@@ -63,8 +71,12 @@ pub(crate) struct Cloud {
     directory: Arc<DataDir>,
     segments: Segments,
     host: LateHost,
+    events: Arc<EventBridge>,
     lambda: Arc<Functions>,
     logs: Arc<CloudWatchLogs>,
+    pipes: Arc<Pipes<Functions>>,
+    scheduler: Arc<Scheduler<AllOperations>>,
+    sns: Arc<Sns>,
     sqs: Arc<Sqs>,
     sts: Arc<Sts>,
     usage: Usage,
@@ -79,6 +91,7 @@ pub(crate) struct Rooms {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     lambda: Arc<Functions>,
+    operations: AllOperations,
     segments: Segments,
     usage: Usage,
     env: Env,
@@ -108,6 +121,7 @@ impl Rooms {
                 finished = false;
             }
         }
+        self.operations.close();
         if let Err(error) = self.segments.sync().await {
             tracing::error!(%error, "the last log lines could not be put on disk");
         }
@@ -121,15 +135,39 @@ impl Rooms {
 impl Cloud {
     /// Puts the services together and starts their background work.
     pub(crate) fn assemble(parts: Parts<'_>) -> (Self, Rooms) {
-        let Parts { config, env, embedded, directory, installation, host, segments, code, port, outbound: _ } = parts;
+        let Parts { config, env, embedded, directory, installation, host, segments, code, port, outbound } = parts;
         let store = embedded.store().clone();
         let tokens = PageTokens::new(&installation.derive("page-tokens"), env.clone());
         let sts = Arc::new(Sts::new(&installation.derive("sessions"), env.clone()));
         let logs = CloudWatchLogs::new(store.clone(), segments.clone(), tokens.clone());
         let (usage, writer) = Usage::new(store.clone());
-        let sqs = Sqs::new(store.clone(), tokens.clone());
+        let sqs = Sqs::new(store.clone(), tokens.clone()).with_urls(config.sqs.endpoint_strategy.form());
         let destinations = Destinations::new();
         destinations.register(Arc::new(sqs.clone()));
+        let check = outbound.clone();
+        let sns = Sns::new(services_sns::Parts {
+            store: store.clone(),
+            page_tokens: tokens.clone(),
+            destinations: destinations.clone(),
+            check: Arc::new(move |uri| check.check(uri)),
+        });
+        destinations.register(Arc::new(sns.clone()));
+        let events = EventBridge::new(services_events::Parts {
+            store: store.clone(),
+            page_tokens: tokens.clone(),
+            destinations: destinations.clone(),
+            sealing_key: installation.derive("connections"),
+        });
+        destinations.register(Arc::new(events.clone()));
+        destinations.register(Arc::new(logs.clone()));
+        let operations = AllOperations::default();
+        let (pipe_tokens, pipe_destinations) = (tokens.clone(), destinations.clone());
+        let scheduler = Scheduler::new(services_scheduler::Parts {
+            store: store.clone(),
+            tokens: tokens.clone(),
+            destinations: destinations.clone(),
+            operations: operations.clone(),
+        });
         let lambda = Lambda::new(services_lambda::Parts {
             store: store.clone(),
             env: env.clone(),
@@ -148,30 +186,62 @@ impl Cloud {
         let mut tasks = lambda.start_tasks(&stopped);
         tasks.push(background(logs.reconciler(), &store, env, &stopped));
         tasks.push(background(sqs.reconciler(), &store, env, &stopped));
+        tasks.push(background(sns.reconciler(), &store, env, &stopped));
+        tasks.push(background(sns.caller(outbound.clone()), &store, env, &stopped));
+        tasks.push(background(logs.deliveries(), &store, env, &stopped));
+        tasks.push(background(events.schedules(), &store, env, &stopped));
+        tasks.push(background(events.chunks(), &store, env, &stopped));
+        tasks.push(background(events.archives(), &store, env, &stopped));
+        tasks.push(background(events.replays(), &store, env, &stopped));
+        tasks.push(background(events.calls(outbound), &store, env, &stopped));
         tasks.push(background(AuditRetention::new(store.clone()), &store, env, &stopped));
         tasks.push(background(IdempotencySweep::new(store.clone()), &store, env, &stopped));
         tasks.push(background(BlobSweep::new(store.clone()), &store, env, &stopped));
         tasks.push(background(usage.retention(), &store, env, &stopped));
         // It ends when it is told to, behind the last invocation.
         drop(tokio::spawn(Writer::run(writer)));
-        let lambda = Arc::new(lambda);
+        let (lambda, logs, sns, sqs) = (Arc::new(lambda), Arc::new(logs), Arc::new(sns), Arc::new(sqs));
+        let (events, scheduler) = (Arc::new(events), Arc::new(scheduler));
+        let pipes = Arc::new(Pipes::new(services_pipes::Parts {
+            store: store.clone(),
+            tokens: pipe_tokens,
+            destinations: pipe_destinations,
+            queues: Arc::clone(&sqs) as Arc<dyn Queues>,
+            functions: Arc::clone(&lambda),
+        }));
+        operations.open(Wired {
+            events: Arc::clone(&events),
+            lambda: Arc::clone(&lambda),
+            logs: Arc::clone(&logs),
+            pipes: Arc::clone(&pipes),
+            scheduler: Arc::clone(&scheduler),
+            sns: Arc::clone(&sns),
+            sqs: Arc::clone(&sqs),
+            sts: Arc::clone(&sts),
+        });
+        tasks.push(background(scheduler.reconciler(), &store, env, &stopped));
+        tasks.push(background(pipes.reconciler(), &store, env, &stopped));
         let looked_at = Arc::clone(&lambda);
         let look = move || looked_at.environments();
         tasks.push(tokio::spawn(provisioned::count(look, usage.clone(), env.clone(), stopped)));
-        let sqs = Arc::new(sqs);
         let rooms = Rooms {
             sqs: Arc::clone(&sqs),
             stop,
             tasks,
             lambda: Arc::clone(&lambda),
+            operations,
             segments: segments.clone(),
             usage: usage.clone(),
             env: env.clone(),
         };
         let cloud = Self {
             schemas: vec![
+                model_events::Api::service(),
                 model_lambda::Api::service(),
                 model_logs::Api::service(),
+                model_pipes::Api::service(),
+                model_scheduler::Api::service(),
+                model_sns::Api::service(),
                 model_sqs::Api::service(),
                 model_sts::Api::service(),
             ],
@@ -181,8 +251,12 @@ impl Cloud {
             directory: Arc::clone(directory),
             segments,
             host,
+            events,
             lambda,
-            logs: Arc::new(logs),
+            logs,
+            pipes,
+            scheduler,
+            sns,
             sqs,
             sts,
             usage,
@@ -241,6 +315,21 @@ impl Cloud {
         own::document(&pages::environments(&now))
     }
 
+    /// What e-mail and SMS subscribers would have got; with `?region=REGION` in another region than the caller's.
+    async fn outbox(&self, call: &OwnCall) -> Response<Body> {
+        let Ok(identity) = &call.identity else { return own::invalid("The caller is not known.") };
+        let query = call.head.uri.query().unwrap_or_default();
+        let region = match query.strip_prefix("region=").map(str::parse) {
+            None if query.is_empty() => identity.region.clone(),
+            Some(Ok(region)) => region,
+            _ => return own::invalid("The one parameter of this page is `region`."),
+        };
+        match self.sns.outbox(identity.account, region, OUTBOX_SHOWN).await {
+            Ok(letters) => own::document(&pages::outbox(&letters)),
+            Err(fault) => own::failed("outbox", &fault),
+        }
+    }
+
     /// What invocations took.
     async fn usage(&self, call: &OwnCall) -> Response<Body> {
         let Ok(identity) = &call.identity else { return own::invalid("The caller is not known.") };
@@ -268,8 +357,12 @@ impl Upstream for Cloud {
     async fn call(&self, call: Call) -> Response<Body> {
         match call.service.name {
             "lambda" => self.serve::<model_lambda::Api, _>(&self.lambda, call).await,
+            "events" => self.serve::<model_events::Api, _>(&self.events, call).await,
             "logs" => self.serve::<model_logs::Api, _>(&self.logs, call).await,
-            "sqs" => self.serve::<model_sqs::Api, _>(&self.sqs, call).await,
+            "pipes" => self.serve::<model_pipes::Api, _>(&self.pipes, call).await,
+            "scheduler" => self.serve::<model_scheduler::Api, _>(&self.scheduler, call).await,
+            "sns" => self.serve::<model_sns::Api, _>(&self.sns, call).await,
+            "sqs" => self.serve::<model_sqs::Api, _>(&self.sqs, with_address(call)).await,
             // The gateway routes to the services named above and to this one only.
             _ => self.serve::<model_sts::Api, _>(&self.sts, call).await,
         }
@@ -312,6 +405,8 @@ impl Upstream for Cloud {
             Page::Doctor => Some(own::document(&pages::doctor(&self.host.report()))),
             Page::Environments => Some(self.environments(&call)),
             Page::Usage => Some(self.usage(&call).await),
+            Page::Outbox => Some(self.outbox(&call).await),
+            Page::Certificate(file) => own::certificate(self.sns.certificate(&file).await),
             Page::Backup => Some(own::backup(&self.embedded, &self.directory, &self.segments)),
             Page::Package(token) => own::package(self.lambda.package(&token).await),
         }
@@ -337,6 +432,17 @@ impl Upstream for Cloud {
             }),
         }
     }
+}
+
+/// A form that was sent to a queue's own address means that queue; of an unsigned one the path may tell the region.
+fn with_address(mut call: Call) -> Call {
+    if call.protocol == Protocol::Query && call.head.uri.path().len() > 1 {
+        let (body, region) = services_sqs::complete_form(call.head.uri.path(), call.head.uri.query(), call.body);
+        call.body = body;
+        let signed = call.head.headers.contains_key(header::AUTHORIZATION);
+        call.cx.region = region.filter(|_| !signed).unwrap_or(call.cx.region);
+    }
+    call
 }
 
 /// The response with what its operation added.

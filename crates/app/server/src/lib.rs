@@ -15,6 +15,7 @@ mod installation;
 mod late_host;
 mod logging;
 mod offline;
+mod operations;
 mod own;
 mod pages;
 mod provisioned;

@@ -1,7 +1,7 @@
 //! The server's own pages below `/_pileus/`: who may see them, and how they are answered.
 //!
-//! Every page but `health` (which the gateway answers) and deployment packages (whose location is sealed) is for the
-//! account's root only: anybody on an open loopback server, the root key otherwise. A function never gets here.
+//! Every page but `health` (which the gateway answers), certificates and deployment packages (whose location is sealed) is for
+//! the account's root only: anybody on an open loopback server, the root key otherwise. A function never gets here.
 
 use std::{io, sync::Arc};
 
@@ -32,6 +32,10 @@ pub(crate) enum Page {
     Environments,
     Usage,
     Backup,
+    /// What e-mail and SMS subscribers would have got.
+    Outbox,
+    /// The certificate by which SNS's signatures are verified: a file's name.
+    Certificate(String),
     /// A deployment package, by the sealed token of the location that `GetFunction` answered.
     Package(String),
 }
@@ -56,11 +60,15 @@ pub(crate) fn choose(call: &OwnCall) -> Choice {
             Choice::Unknown
         };
     }
+    if let Some(file) = call.path.strip_prefix("certificates/") {
+        return Choice::Show(Page::Certificate(file.to_owned()));
+    }
     let (page, methods): (Page, &[Method]) = match call.path.as_str() {
         "runtimes" => (Page::Runtimes, &[Method::GET]),
         "doctor" => (Page::Doctor, &[Method::GET]),
         "environments" => (Page::Environments, &[Method::GET]),
         "usage" => (Page::Usage, &[Method::GET]),
+        "outbox" => (Page::Outbox, &[Method::GET]),
         "backup" => (Page::Backup, &[Method::GET, Method::POST]),
         _ => return Choice::Unknown,
     };
@@ -110,6 +118,22 @@ pub(crate) fn package(zip: Result<Option<Bytes>, Fault>) -> Option<Response<Body
         Err(fault) => {
             tracing::error!(?fault, "a deployment package cannot be read");
             Some(refusal(500, "ServiceException", "The package cannot be read just now."))
+        }
+    }
+}
+
+/// A certificate.
+pub(crate) fn certificate(pem: Result<Option<String>, Fault>) -> Option<Response<Body>> {
+    match pem {
+        Ok(Some(pem)) => {
+            let mut response = Response::new(Body::from(Bytes::from(pem)));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-pem-file"));
+            Some(response)
+        }
+        Ok(None) => None,
+        Err(fault) => {
+            tracing::error!(?fault, "the certificate of topics cannot be read");
+            Some(refusal(500, "ServiceException", "The certificate cannot be read just now."))
         }
     }
 }

@@ -7,6 +7,7 @@ use compute_api::{ColdReason, FindingState, HostReport, IsolationLevel, Language
 use compute_scheduler::{EnvironmentView, Snapshot};
 use serde_json::{Map, Value, json};
 use services_ports::{Ending, MeteredFunction};
+use services_sns::Kept;
 use services_usage::{Live, Recent};
 
 /// Functions that the page of environments lists.
@@ -258,6 +259,21 @@ fn arn(function: &MeteredFunction) -> String {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `/_pileus/outbox`: what e-mail and SMS subscribers would have got, newest first.
+pub(crate) fn outbox(letters: &[Kept]) -> Value {
+    let shown = |letter: &Kept| {
+        json!({
+            "at": letter.at.to_iso8601(),
+            "protocol": letter.protocol,
+            "to": letter.to,
+            "subject": letter.subject,
+            "text": letter.text,
+            "topic": letter.topic_arn,
+        })
+    };
+    json!({ "not_sent": letters.iter().map(shown).collect::<Vec<_>>() })
 }
 
 #[cfg(test)]
