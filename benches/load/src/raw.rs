@@ -17,26 +17,46 @@ use crate::Failure;
 /// What an answer may be at most.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 
-/// The head of a request of a JSON service, without its length.
+/// The head of a request, without its length.
 #[derive(Clone)]
 pub(crate) struct Head(Vec<u8>);
 
 impl Head {
     /// `target` is the protocol's (`AmazonSQS.SendMessage`), `service` the name in the credential scope.
     pub(crate) fn new(env: &Env, port: u16, service: &str, target: &str) -> Result<Self, Failure> {
-        let mut headers = http::HeaderMap::new();
-        headers.insert("host", format!("127.0.0.1:{port}").parse()?);
-        headers.insert("content-type", "application/x-amz-json-1.0".parse()?);
-        headers.insert("x-amz-target", target.parse()?);
-        let request = http::Request::builder().method(Method::POST).uri("/").body(())?;
+        let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", target)];
+        Self::signed(env, port, service, "/", &headers)
+    }
+
+    /// A form, for services that speak the query protocol.
+    pub(crate) fn form(env: &Env, port: u16, service: &str) -> Result<Self, Failure> {
+        Self::signed(env, port, service, "/", &[("content-type", "application/x-www-form-urlencoded")])
+    }
+
+    /// A document that is posted to a path.
+    pub(crate) fn rest(env: &Env, port: u16, service: &str, path: &str) -> Result<Self, Failure> {
+        Self::signed(env, port, service, path, &[("content-type", "application/json")])
+    }
+
+    fn signed(
+        env: &Env,
+        port: u16,
+        service: &str,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Failure> {
+        let request = http::Request::builder().method(Method::POST).uri(path).body(())?;
         let (mut head, ()) = request.into_parts();
-        head.headers = headers;
+        head.headers.insert("host", format!("127.0.0.1:{port}").parse()?);
+        for (name, value) in headers {
+            head.headers.insert(*name, value.parse()?);
+        }
         let credentials = Credentials { key_id: "test".to_owned(), secret: "test".to_owned(), token: None };
         let region = "us-east-1".to_owned();
         let signer = Signer { credentials, region, service: service.to_owned(), rules: Rules::Common };
         let added = signer.sign(&wire_sigv4::Request::from(&head), b"", env.now())?;
         head.headers.extend(added);
-        let mut text = b"POST / HTTP/1.1\r\n".to_vec();
+        let mut text = format!("POST {path} HTTP/1.1\r\n").into_bytes();
         for (name, value) in &head.headers {
             text.extend_from_slice(name.as_str().as_bytes());
             text.extend_from_slice(b": ");

@@ -6,6 +6,8 @@
 mod burst;
 mod cold;
 mod emulator;
+mod events;
+mod events_bus;
 mod functions;
 mod idle;
 mod queues;
@@ -65,6 +67,9 @@ pub(crate) struct Options {
     /// Messages of a backlog.
     #[arg(long, default_value_t = 1_000_000)]
     backlog: usize,
+    /// Schedules of one minute.
+    #[arg(long, default_value_t = 100_000)]
+    schedules: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,6 +90,10 @@ enum Section {
     Emulator,
     /// Queues.
     Queues,
+    /// Rules on an event bus.
+    EventsBus,
+    /// What messages, topics and schedules start.
+    Events,
 }
 
 /// What every section has.
@@ -154,6 +163,8 @@ async fn all(env: &Env, options: &Options, folder: &Path) -> Result<(), Failure>
                 None => Ok(()),
             },
             Section::Queues => queues::run(&bench, &mut report).await,
+            Section::EventsBus => events_bus::run(&bench, &mut report).await,
+            Section::Events => events::run(&bench, &mut report).await,
         };
         if let Err(error) = outcome {
             report.note(&format!("this section broke off: {error}"));

@@ -15,7 +15,7 @@ use crate::{
     client::Latencies,
     raw::{Head, Wire, values},
     report::{Bar, Report},
-    server::{Emulator, Pileus},
+    server::{Emulator, Opponent, Pileus},
 };
 
 const BODY_BYTES: usize = 100;
@@ -62,11 +62,33 @@ impl Loaded {
 impl Queue {
     pub(super) async fn create(env: &Env, port: u16, name: &str) -> Result<Self, Failure> {
         let mut wire = Wire::connect(port).await?;
-        let request = json!({ "QueueName": name, "Attributes": { "VisibilityTimeout": "600" } });
+        // Services deliver to it, too; which may is not what is measured here.
+        let statement = json!({ "Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*" });
+        let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+        let attributes = match name.strip_prefix("open-") {
+            Some(_) => json!({ "VisibilityTimeout": "600", "Policy": policy }),
+            None => json!({ "VisibilityTimeout": "600" }),
+        };
+        let request = json!({ "QueueName": name, "Attributes": attributes });
         let head = Head::new(env, port, "sqs", "AmazonSQS.CreateQueue")?;
         let answer: Value = serde_json::from_slice(wire.call(&head.with(&request.to_string())).await?)?;
         let url = answer["QueueUrl"].as_str().ok_or("a queue without a URL")?.to_owned();
         Ok(Self { env: env.clone(), port, url })
+    }
+
+    /// Messages that can be received.
+    pub(super) async fn waiting(&self) -> Result<u64, Failure> {
+        let names = ["ApproximateNumberOfMessages"];
+        let request = json!({ "QueueUrl": self.url, "AttributeNames": names }).to_string();
+        let mut wire = Wire::connect(self.port).await?;
+        let answer: Value = serde_json::from_slice(wire.call(&self.head("GetQueueAttributes")?.with(&request)).await?)?;
+        Ok(answer["Attributes"][names[0]].as_str().ok_or("a queue without a count")?.parse()?)
+    }
+
+    /// The request that sends one message.
+    pub(super) fn message(&self, body: &str) -> Result<Vec<u8>, Failure> {
+        let request = json!({ "QueueUrl": self.url, "MessageBody": body });
+        Ok(self.head("SendMessage")?.with(&request.to_string()))
     }
 
     fn head(&self, operation: &str) -> Result<Head, Failure> {
@@ -220,6 +242,12 @@ pub(super) async fn run(bench: &Bench<'_>, report: &mut Report) -> Result<(), Fa
 
 /// Sends beside commits of the store, in turns: at one connection the median, at sixty-four the rate.
 async fn commits(bench: &Bench<'_>, queue: &Queue, report: &mut Report) -> Result<(), Failure> {
+    // What a constant answer over HTTP costs on this machine, beside the same client: nothing can be faster.
+    let bare = Opponent::start("hello-threads").await?;
+    let constant = Queue { port: bare.port, ..queue.clone() };
+    let measured = constant.load(Round::Send, 64, bench.span() / 2).await?;
+    report.load("bare hyper, a constant answer", 64, &measured.rounds);
+    drop(bare);
     for connections in [1, 64] {
         let mut ratios = Vec::new();
         for _ in 0..ROUNDS {
