@@ -326,7 +326,8 @@ impl Parser<'_, '_, '_> {
 
     fn check_operand(&mut self, section: &str, value: &Value) {
         let r#type = value.r#type();
-        if !r#type.is_set() && !(section == "ADD" && r#type == Type::N) {
+        let fits = r#type.is_set() || (section == "ADD" && r#type == Type::N);
+        if !fits {
             note(&mut self.checks.operand, || {
                 format!(
                     "Incorrect operand type for operator or function; operator: {section}, operand type: {}",
