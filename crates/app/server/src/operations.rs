@@ -9,8 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use base_types::{Fault, FaultKind};
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use services_kernel::{Audit, Cx};
+use services_dynamodb::DynamoDb;
 use services_events::EventBridge;
+use services_kernel::{Audit, Cx};
 use services_logs::CloudWatchLogs;
 use services_pipes::Pipes;
 use services_ports::{FoundOperation, OperationError, Operations};
@@ -32,6 +33,7 @@ const DEPTH_MAX: usize = 64;
 
 /// The services by which operations run.
 pub(crate) struct Wired {
+    pub(crate) dynamodb: Arc<DynamoDb>,
     pub(crate) events: Arc<EventBridge>,
     pub(crate) lambda: Arc<Functions>,
     pub(crate) logs: Arc<CloudWatchLogs>,
@@ -51,6 +53,7 @@ pub(crate) struct AllOperations(Arc<RwLock<Option<Arc<Wired>>>>);
 macro_rules! with_service {
     ($wired:expr, $name:expr, $run:ident ( $($argument:expr),* ) $($wait:tt)*) => {
         match $name {
+            "dynamodb" => $run::<model_dynamodb::Api, _>(&$wired.dynamodb, $($argument),*)$($wait)*,
             "events" => $run::<model_events::Api, _>(&$wired.events, $($argument),*)$($wait)*,
             "lambda" => $run::<model_lambda::Api, _>(&$wired.lambda, $($argument),*)$($wait)*,
             "logs" => $run::<model_logs::Api, _>(&$wired.logs, $($argument),*)$($wait)*,
@@ -85,11 +88,7 @@ impl Operations for AllOperations {
     fn find(&self, service: &str, operation: &str) -> Result<FoundOperation, OperationError> {
         let wired = self.wired()?;
         let found = with_service!(wired, ours(service), find(operation))?;
-        Ok(FoundOperation {
-            name: found.name,
-            transactional: found.class == Class::Transactional,
-            read_only: found.read_only,
-        })
+        Ok(FoundOperation { name: found.name, transactional: found.class != Class::Flow, read_only: found.read_only })
     }
 
     fn check(&self, service: &str, operation: &str, input: &[u8]) -> Result<(), OperationError> {
@@ -149,7 +148,10 @@ where
     let operation = known(M::service(), operation)?;
     let request = read::<M>(operation, input)?;
     M::transact(service, cx, tx, &request).map_err(failed)?;
-    Ok(Audit::record(tx, cx, operation.action)?)
+    if operation.class == Class::Transactional && !operation.read_only {
+        Audit::record(tx, cx, operation.action)?;
+    }
+    Ok(())
 }
 
 async fn flow<M, S>(service: &Arc<S>, cx: &Cx, operation: &str, input: &[u8]) -> Result<(), OperationError>

@@ -112,7 +112,8 @@ pub(crate) fn check(cx: &Cx, named: &Named, pipe: &Pipe) -> Result<(), Error> {
     if let Some(enrichment) = pipe.enrichment.as_deref().filter(|arn| !arn.is_empty()) {
         check_enrichment(enrichment)?;
     }
-    let definition = Definition::of(named, pipe).map_err(|reason| invalid(format!("Invalid filter pattern: {reason}")))?;
+    let definition =
+        Definition::of(named, pipe).map_err(|reason| invalid(format!("Invalid filter pattern: {reason}")))?;
     for template in [&definition.template, &definition.enrichment_template].into_iter().flatten() {
         template::check(template).map_err(|part| invalid(format!("Invalid InputTemplate: <{part}> names nothing.")))?;
     }
@@ -181,7 +182,9 @@ fn check_parameters(definition: &Definition) -> Result<(), Error> {
         service != definition.target.service
     });
     match wrong {
-        Some(name) => Err(invalid(format!("{name} cannot be specified for a target of `{}`.", definition.target.service))),
+        Some(name) => {
+            Err(invalid(format!("{name} cannot be specified for a target of `{}`.", definition.target.service)))
+        }
         None => Ok(()),
     }
 }

@@ -21,6 +21,8 @@ use crate::{
 
 /// How long a lease lasts unrenewed.
 const LEASE: Duration = Duration::from_secs(30);
+/// The same when functions are waited for: longer than one may run.
+const LEASE_WAITING: Duration = Duration::from_secs(2000);
 /// How often it is renewed.
 const RENEWED: Duration = Duration::from_secs(10);
 /// How long a poller waits for a hint at most.
@@ -98,6 +100,7 @@ impl<I: Invoke> Poller<I> {
             let changed = self.pipes.store.waiter(&tables::wake_up(&self.definition.named));
             let step = self.step(&held.0).await;
             lease = Some(held);
+            let failed = !matches!(&step, Ok(Step { failure: None, .. }));
             let pause = match step {
                 Ok(Step { failure: Some(failure), .. }) => {
                     self.tell(&failure);
@@ -125,7 +128,7 @@ impl<I: Invoke> Poller<I> {
             // Waiting after a failure is not cut short by the next message.
             let hint = async {
                 match queue {
-                    Some(queue) if backoff == BACKOFF.0 => queue.wait().await,
+                    Some(queue) if !failed => queue.wait().await,
                     _ => std::future::pending().await,
                 }
             };
@@ -149,7 +152,10 @@ impl<I: Invoke> Poller<I> {
         let outcome = match lease {
             Some((lease, since)) if now.since(since) < RENEWED => return Some((lease, since)),
             Some((lease, _)) => store.renew_lease(&lease).await.map(|held| held.then_some(lease)),
-            None => store.lease(name, LEASE).await,
+            None => {
+                let direct = self.definition.is_direct();
+                store.lease(name, if direct { LEASE } else { LEASE_WAITING }).await
+            }
         };
         match outcome {
             Ok(lease) => lease.map(|lease| (lease, now)),
@@ -298,7 +304,9 @@ impl<I: Invoke> Poller<I> {
                 Some(Failures::All) => return Err(Stop::Failed("the function failed with the whole batch".to_owned())),
                 Some(Failures::Some(ids)) => {
                     if let Some(unknown) = ids.iter().find(|id| !messages.iter().any(|message| message.id == **id)) {
-                        return Err(Stop::Failed(format!("the function failed with `{unknown}`, which it was not given")));
+                        return Err(Stop::Failed(format!(
+                            "the function failed with `{unknown}`, which it was not given"
+                        )));
                     }
                     kept = (0..messages.len()).filter(|index| ids.contains(&messages[*index].id)).collect();
                     failure = (!kept.is_empty()).then(|| "the function failed with some messages".to_owned());
@@ -411,7 +419,8 @@ fn passing(definition: &Definition, messages: &[QueueMessage]) -> Vec<Item> {
 
 /// The trace of a batch with this pipe in its lineage; whether it has come through the pipe too often.
 fn trace(definition: &Definition, messages: &[QueueMessage]) -> (Option<String>, bool) {
-    let traces: Vec<&str> = messages.iter().filter_map(|message| message.system.get(TRACE)).map(String::as_str).collect();
+    let traces: Vec<&str> =
+        messages.iter().filter_map(|message| message.system.get(TRACE)).map(String::as_str).collect();
     let mut lineage = Lineage::default();
     for trace in &traces {
         lineage.merge(&Lineage::of(trace));

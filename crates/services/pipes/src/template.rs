@@ -83,7 +83,8 @@ impl Path {
 fn step_into(value: &Value, steps: &[Step]) -> Option<Value> {
     let Some((step, rest)) = steps.split_first() else { return Some(value.clone()) };
     if let Value::String(text) = value {
-        let inner: Value = serde_json::from_str(text).ok().filter(|inner: &Value| inner.is_object() || inner.is_array())?;
+        let inner: Value =
+            serde_json::from_str(text).ok().filter(|inner: &Value| inner.is_object() || inner.is_array())?;
         return step_into(&inner, steps);
     }
     match step {
@@ -186,8 +187,8 @@ pub(crate) fn check(template: &str) -> Result<(), String> {
         let inner = rest[at + 1..].split_once('>').map(|(inner, _)| inner);
         if let Some(inner) = inner {
             let path = inner.starts_with('$') && Path::parse(inner).is_none();
-            let variable = inner.starts_with("aws.pipes.")
-                && value_of(inner, &Value::Null, &Variables::default()).is_none();
+            let variable =
+                inner.starts_with("aws.pipes.") && value_of(inner, &Value::Null, &Variables::default()).is_none();
             if path || variable {
                 return Err(inner.chars().take(200).collect());
             }
@@ -213,7 +214,11 @@ mod tests {
     }
 
     fn variables() -> Variables {
-        Variables { pipe_name: "p".to_owned(), ingestion_time: "2026-01-01T00:00:00Z".to_owned(), ..Variables::default() }
+        Variables {
+            pipe_name: "p".to_owned(),
+            ingestion_time: "2026-01-01T00:00:00Z".to_owned(),
+            ..Variables::default()
+        }
     }
 
     #[test]
@@ -222,7 +227,10 @@ mod tests {
             ("Hello", "Hello"),
             ("<$.attributes.SenderId>", "S"),
             ("\"Hello, <$.attributes.SenderId>\"", "\"Hello, S\""),
-            ("{\"id\":<$.body.order.id>,\"d\":<aws.pipes.event.ingestion-time>}", "{\"id\":7,\"d\":\"2026-01-01T00:00:00Z\"}"),
+            (
+                "{\"id\":<$.body.order.id>,\"d\":<aws.pipes.event.ingestion-time>}",
+                "{\"id\":7,\"d\":\"2026-01-01T00:00:00Z\"}",
+            ),
             ("{\"id\":\"<$.body.order.id>\"}", "{\"id\":\"7\"}"),
             ("{\"n\":\"<$.body.order.note>\"}", "{\"n\":\"say \\\"hi\\\"\"}"),
             ("{\"o\":<$.body.order>}", "{\"o\":{\"id\":7,\"note\":\"say \\\"hi\\\"\"}}"),

@@ -90,7 +90,9 @@ impl<I: Invoke> Pipes<I> {
         }
         let most = usize::try_from(Quotas::get(tx, cx, PIPES_MAX)?).unwrap_or(usize::MAX);
         if tables::page(tx, &named, None, most)?.len() >= most {
-            return Err(Error::service_quota_exceeded_exception(format!("The account has reached the limit of {most} pipes.")));
+            return Err(Error::service_quota_exceeded_exception(format!(
+                "The account has reached the limit of {most} pipes."
+            )));
         }
         let pipe = Pipe {
             version: 1,

@@ -32,7 +32,10 @@ async fn a_pipe_goes_through_its_states() {
     assert_eq!(deleted.current_state, Some(PipeState::Deleting));
     world.settle().await;
     assert_eq!(world.state("p").await, None);
-    assert_eq!(world.stop(stop("p")).await.unwrap_err(), ("NotFoundException".to_owned(), "Pipe p does not exist.".to_owned()));
+    assert_eq!(
+        world.stop(stop("p")).await.unwrap_err(),
+        ("NotFoundException".to_owned(), "Pipe p does not exist.".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -79,13 +82,15 @@ async fn what_is_no_pipe_is_refused() {
         }),
         ..PipeSourceParameters::default()
     };
-    let template = |text: &str| PipeTargetParameters {
-        input_template: Some(text.to_owned()),
-        ..PipeTargetParameters::default()
-    };
+    let template =
+        |text: &str| PipeTargetParameters { input_template: Some(text.to_owned()), ..PipeTargetParameters::default() };
     for (request, code, part) in [
         (pipe("p", "arn:aws:kinesis:us-east-1:000000000000:stream/s", &sink), "NotImplementedException", "`kinesis`"),
-        (pipe("p", &source, "arn:aws:states:us-east-1:000000000000:stateMachine:m"), "NotImplementedException", "`states`"),
+        (
+            pipe("p", &source, "arn:aws:states:us-east-1:000000000000:stateMachine:m"),
+            "NotImplementedException",
+            "`states`",
+        ),
         (
             pipe("p", &source, "arn:aws:events:us-east-1:000000000000:api-destination/a/1"),
             "NotImplementedException",
@@ -96,7 +101,11 @@ async fn what_is_no_pipe_is_refused() {
             "ValidationException",
             "Cross-account",
         ),
-        (CreatePipeRequest { source_parameters: Some(sizes(11, Some(5))), ..good() }, "ValidationException", "BatchSize"),
+        (
+            CreatePipeRequest { source_parameters: Some(sizes(11, Some(5))), ..good() },
+            "ValidationException",
+            "BatchSize",
+        ),
         (
             CreatePipeRequest { source_parameters: Some(sizes(100, None)), target: function("f"), ..good() },
             "ValidationException",

@@ -41,7 +41,10 @@ async fn an_event_bus_gets_awss_defaults_or_what_the_pipe_says() {
     let world = World::new();
     let source = world.queue("source").await;
     let bus = "arn:aws:events:us-east-1:000000000000:event-bus/default";
-    world.create(CreatePipeRequest { target_parameters: Some(template("<$.body>")), ..pipe("p", &source, bus) }).await.unwrap();
+    world
+        .create(CreatePipeRequest { target_parameters: Some(template("<$.body>")), ..pipe("p", &source, bus) })
+        .await
+        .unwrap();
     world.settle().await;
     world.send("source", "{\"a\":1}").await;
     world.settle().await;
@@ -126,10 +129,8 @@ async fn an_enrichment_takes_the_place_of_the_batch_and_its_failure_keeps_it() {
 async fn a_function_answers_for_each_message() {
     let world = World::new();
     let source = world.queue("source").await;
-    let request = CreatePipeRequest {
-        desired_state: Some(RequestedPipeState::Stopped),
-        ..pipe("p", &source, &function("f"))
-    };
+    let request =
+        CreatePipeRequest { desired_state: Some(RequestedPipeState::Stopped), ..pipe("p", &source, &function("f")) };
     world.create(request).await.unwrap();
     world.send("source", "good").await;
     world.send("source", "bad").await;
@@ -155,11 +156,13 @@ async fn a_function_answers_for_each_message() {
 async fn a_function_that_nobody_waits_for_gets_an_array() {
     let world = World::new();
     let source = world.queue("source").await;
-    let parameters = PipeTargetLambdaFunctionParameters {
-        invocation_type: Some(PipeTargetInvocationType::FireAndForget),
-    };
+    let parameters =
+        PipeTargetLambdaFunctionParameters { invocation_type: Some(PipeTargetInvocationType::FireAndForget) };
     let request = CreatePipeRequest {
-        target_parameters: Some(PipeTargetParameters { lambda_function_parameters: Some(parameters), ..template("hi <$.body>") }),
+        target_parameters: Some(PipeTargetParameters {
+            lambda_function_parameters: Some(parameters),
+            ..template("hi <$.body>")
+        }),
         ..pipe("p", &source, &function("f"))
     };
     world.create(request).await.unwrap();
@@ -208,7 +211,10 @@ async fn a_window_gathers_a_batch() {
 async fn a_pipe_into_its_own_source_is_cut() {
     let world = World::new();
     let source = world.queue("source").await;
-    world.create(CreatePipeRequest { target_parameters: Some(template("<$.body>")), ..pipe("p", &source, &source) }).await.unwrap();
+    world
+        .create(CreatePipeRequest { target_parameters: Some(template("<$.body>")), ..pipe("p", &source, &source) })
+        .await
+        .unwrap();
     world.settle().await;
     world.send("source", "round").await;
     world.settle().await;
