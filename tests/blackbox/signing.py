@@ -9,6 +9,7 @@ def call(path, body, service="lambda", **headers):
     host, now = endpoint.split("//")[1], datetime.datetime.now(datetime.timezone.utc)
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     signed = {"host": host, "x-amz-date": stamp, "x-amz-security-token": os.environ["AWS_SESSION_TOKEN"]}
+    signed |= {name: value for name, value in headers.items() if name.startswith("x-amz-")}
     names = ";".join(sorted(signed))
     canonical = "\\n".join(
         ["POST", urllib.parse.quote(path), "", *(f"{name}:{signed[name]}" for name in sorted(signed)), "", names,

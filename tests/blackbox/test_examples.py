@@ -1,13 +1,15 @@
 """Every example is deployed as its reader would, and does what its README says."""
 
 import json
+import os
 import pathlib
 import shutil
+import subprocess
 
 import boto3
 import pytest
 
-from harness import ROOT
+from harness import ROOT, Functions, aws_cli, binary, eventually
 
 EXAMPLES = ROOT / "examples"
 
@@ -24,11 +26,13 @@ def deploy(server, example, tmp_path):
 
 
 def test_every_example_is_tried_here():
-    tried = {"hello", "hello-node", "hello-rust", "self-call"}
+    tried = {"hello", "hello-node", "hello-rust", "orders", "self-call"}
     there = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
     assert there == tried
     for example in there:
-        assert (EXAMPLES / example / "README.md").is_file() and (EXAMPLES / example / "pileus.toml").is_file()
+        assert (EXAMPLES / example / "README.md").is_file()
+        # One of several functions says in a script how they are deployed.
+        assert (EXAMPLES / example / "pileus.toml").is_file() or (EXAMPLES / example / "deploy.sh").is_file()
 
 
 @pytest.mark.parametrize("example", ["hello", "hello-node"])
@@ -48,10 +52,10 @@ def test_hello_rust_is_built_and_runs_natively(server, tmp_path):
     assert answer["message"] == "Hello, Ada!"
 
 
-def bundle_boto3(into):
+def bundle_boto3(into, *services):
     """What `pip install --target` would put there, but for the descriptions of services that the example does not call."""
     packages = pathlib.Path(boto3.__file__).parent.parent
-    kept = {"lambda", "sts", "endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"}
+    kept = {*services, "endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"}
 
     def ignore(folder, names):
         skipped = {name for name in names if name == "__pycache__"}
@@ -67,9 +71,54 @@ def bundle_boto3(into):
 def test_self_call_asks_the_platform_from_inside(server, tmp_path):
     deploy(server, "hello", tmp_path)
     copy = copied("self-call", tmp_path)
-    bundle_boto3(copy)
+    bundle_boto3(copy, "lambda", "sts")
     server.pileus("deploy", str(copy))
     answer = json.loads(server.pileus("invoke", "self-call", "--payload", '{"function":"hello"}').stdout)
     assert answer["answer"]["message"] == "Hello, self-call!"
     assert "hello" in answer["functions"] and "self-call" in answer["functions"]
     assert ":assumed-role/" in answer["identity"]
+
+
+def test_orders_go_from_a_request_to_both_functions(own, tmp_path):
+    server = own().start()
+    copy = copied("orders", tmp_path)
+    bundle_boto3(copy / "api", "sns")
+    tools = [str(pathlib.Path(tool).parent) for tool in (aws_cli(), binary())]
+    environment = server.environment()
+    environment["PATH"] = os.pathsep.join([*tools, environment["PATH"]])
+
+    def run():
+        done = subprocess.run([copy / "deploy.sh"], env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    url = run()
+    assert run() == url, "it may be run again"
+    host = url.split("/")[2]
+
+    def order(**members):
+        status, _, body = server.raw("POST", "/", json.dumps(members).encode(), {"Host": host})
+        return status, json.loads(body)
+
+    placed = [(customer, f"{customer}-{number}") for number in range(5) for customer in ("ada", "grace")]
+    for customer, identifier in placed:
+        assert order(id=identifier, customer=customer, item="tea")[0] == 202
+    # The same order once more, one that cannot be mailed, and one that is none.
+    assert order(id="ada-0", customer="ada", item="tea")[0] == 202
+    assert order(id="wrong", customer="ada@example.com", item="tea")[0] == 202
+    assert order(customer="ada")[0] == 400
+    functions, sqs = Functions(server), server.client("sqs")
+
+    def said(name, word):
+        return [line.split()[1:3] for line in functions.messages(name) if line.startswith(word)]
+
+    booked = eventually(lambda: len(lines := said("orders-ledger", "booked")) == 11 and lines, seconds=60, what="all bookings")
+    for customer in ("ada", "grace"):
+        assert [one for who, one in booked if who == customer] == [f"{customer}-{number}" for number in range(5)]
+    mailed = eventually(lambda: len(lines := said("orders-mail", "mailed")) == 10 and lines, seconds=60, what="all mails")
+    assert sorted(map(tuple, mailed)) == sorted(placed)
+    failed = sqs.get_queue_url(QueueName="orders-failed")["QueueUrl"]
+    letter = eventually(
+        lambda: sqs.receive_message(QueueUrl=failed, WaitTimeSeconds=1).get("Messages"), seconds=60, what="the mail that failed"
+    )
+    assert json.loads(letter[0]["Body"])["id"] == "wrong"
