@@ -519,3 +519,120 @@ def test_what_a_move_task_is_refused_for(sqs, make, dead, refused):
 
     handle = base64.b64encode(json.dumps({"taskId": "10f57157-fc24-4da2-9d26-2ec7a0d9a8b5", "sourceArn": arn(letters)}).encode())
     refused(sqs.cancel_message_move_task, lost, "Task does not exist.", TaskHandle=handle.decode())
+
+
+# --- what else a client can do wrong ----------------------------------------------------------------------------------
+
+
+def test_queues_that_are_not_there(sqs, make, refused):
+    gone = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", 400)
+    message = "The specified queue does not exist."
+    url = make() + "-none"
+    for call, members in [
+        (sqs.send_message, {"MessageBody": "x"}),
+        (sqs.send_message_batch, {"Entries": [{"Id": "1", "MessageBody": "x"}]}),
+        (sqs.receive_message, {}),
+        (sqs.delete_message, {"ReceiptHandle": "x"}),
+        (sqs.change_message_visibility, {"ReceiptHandle": "x", "VisibilityTimeout": 1}),
+        (sqs.get_queue_attributes, {"AttributeNames": ["All"]}),
+        (sqs.set_queue_attributes, {"Attributes": {"DelaySeconds": "1"}}),
+        (sqs.purge_queue, {}),
+        (sqs.delete_queue, {}),
+        (sqs.list_queue_tags, {}),
+        (sqs.tag_queue, {"Tags": {"a": "b"}}),
+        (sqs.untag_queue, {"TagKeys": ["a"]}),
+        (sqs.list_dead_letter_source_queues, {}),
+        (sqs.remove_permission, {"Label": "x"}),
+    ]:
+        refused(call, gone, message, QueueUrl=url, **members)
+    refused(sqs.get_queue_url, gone, message, QueueName=url.rsplit("/", 1)[1])
+
+
+def test_a_queue_rests_after_deletion_and_purge(sqs, make, refused):
+    url = make()
+    sqs.purge_queue(QueueUrl=url)
+    name = url.rsplit("/", 1)[1]
+    busy = ("AWS.SimpleQueueService.PurgeQueueInProgress", "PurgeQueueInProgress", 403)
+    refused(sqs.purge_queue, busy, f"Only one PurgeQueue operation on {name} is allowed every 60 seconds.", QueueUrl=url)
+    sqs.delete_queue(QueueUrl=url)
+    recent = ("AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently", 400)
+    message = "You must wait 60 seconds after deleting a queue before you can create another with the same name."
+    refused(sqs.create_queue, recent, message, QueueName=name)
+
+
+def test_values_that_cannot_be(sqs, make, fifo, refused):
+    url = make()
+    wrong = ("InvalidAttributeValue", "InvalidAttributeValue", 400)
+    for name, value in [
+        ("VisibilityTimeout", "43201"),
+        ("VisibilityTimeout", "x"),
+        ("DelaySeconds", "901"),
+        ("MaximumMessageSize", "1023"),
+        ("MaximumMessageSize", "1048577"),
+        ("MessageRetentionPeriod", "59"),
+        ("ReceiveMessageWaitTimeSeconds", "21"),
+        ("Policy", "{"),
+    ]:
+        message = f"Invalid value for the parameter {name}."
+        refused(sqs.set_queue_attributes, wrong, message, QueueUrl=url, Attributes={name: value})
+    unknown = ("InvalidAttributeName", "InvalidAttributeName", 400)
+    refused(sqs.set_queue_attributes, unknown, "Unknown Attribute Nope.", QueueUrl=url, Attributes={"Nope": "1"})
+    refused(sqs.get_queue_attributes, unknown, "Unknown Attribute Nope.", QueueUrl=url, AttributeNames=["Nope"])
+    for call, members, message in [
+        (sqs.receive_message, {"WaitTimeSeconds": 21}, "Value 21 for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided."),
+        (sqs.receive_message, {"MaxNumberOfMessages": 0}, "Value 0 for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided."),
+        (sqs.send_message, {"MessageBody": "x", "DelaySeconds": 901}, "Value 901 for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900."),
+        (sqs.send_message, {"MessageBody": "x", "MessageDeduplicationId": "d"}, "Value d for parameter MessageDeduplicationId is invalid. Reason: The request include parameter that is not valid for this queue type."),
+    ]:
+        refused(call, INVALID, message, QueueUrl=url, **members)
+    bad = ("InvalidMessageContents", "InvalidMessageContents", 400)
+    with pytest.raises(ClientError) as caught:
+        sqs.send_message(QueueUrl=url, MessageBody="a\ufffe")
+    error = caught.value.response["Error"]
+    assert error["Code"] == bad[0] and "'#xFFFE' was found in the message body" in error["Message"]
+
+
+def test_handles_that_name_nothing(sqs, make, refused):
+    url, other = make(), make()
+    invalid = ("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404)
+    message = 'The input receipt handle "garbage" is not a valid receipt handle.'
+    refused(sqs.delete_message, invalid, message, QueueUrl=url, ReceiptHandle="garbage")
+    members = {"QueueUrl": url, "ReceiptHandle": "garbage", "VisibilityTimeout": 1}
+    refused(sqs.change_message_visibility, invalid, message, **members)
+    sqs.send_message(QueueUrl=other, MessageBody="x")
+    (got,) = receive(sqs, other)
+    handle = got["ReceiptHandle"]
+    message = f'The input receipt handle "{handle}" is not a valid receipt handle.'
+    refused(sqs.delete_message, invalid, message, QueueUrl=url, ReceiptHandle=handle)
+    sqs.delete_message(QueueUrl=other, ReceiptHandle=handle)
+    message = (
+        f"Value {handle} for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for "
+        "visibility timeout change."
+    )
+    refused(sqs.change_message_visibility, INVALID, message, QueueUrl=other, ReceiptHandle=handle, VisibilityTimeout=1)
+    # Of a batch, each entry fails by itself.
+    entries = [{"Id": "a", "ReceiptHandle": "garbage"}, {"Id": "b", "ReceiptHandle": handle}]
+    done = sqs.delete_message_batch(QueueUrl=other, Entries=entries)
+    assert [one["Id"] for one in done["Successful"]] == ["b"]
+    (failed,) = done["Failed"]
+    assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("a", "ReceiptHandleIsInvalid", True)
+
+
+def test_message_attributes_that_cannot_be(sqs, make, refused):
+    url = make()
+    text = {"DataType": "String", "StringValue": "x"}
+    for attributes, message in [
+        ({"AWS.x": text}, "You can't use message attribute names beginning with 'AWS.' or 'Amazon.'. These strings are reserved for internal use."),
+        ({"a": {"DataType": "Number", "StringValue": "x"}}, "Can't cast the value of message (user) attribute 'a' to a number."),
+        ({"a": {"DataType": "Text", "StringValue": "x"}}, "The message attribute 'a' has an invalid message attribute type, the set of supported type prefixes is Binary, Number, and String."),
+        ({str(n): text for n in range(11)}, "Number of message attributes [11] exceeds the allowed maximum [10]."),
+    ]:
+        refused(sqs.send_message, INVALID, message, QueueUrl=url, MessageBody="x", MessageAttributes=attributes)
+
+
+def test_the_header_that_carries_the_old_code(server):
+    body = json.dumps({"QueueUrl": f"http://127.0.0.1/{ACCOUNT}/not-there", "MessageBody": "x"}).encode()
+    headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.SendMessage"}
+    status, answer, text = server.raw("POST", "/", body, headers)
+    assert (status, answer["x-amzn-query-error"]) == (400, "AWS.SimpleQueueService.NonExistentQueue;Sender")
+    assert json.loads(text)["__type"] == "com.amazonaws.sqs#QueueDoesNotExist"
