@@ -4,15 +4,20 @@ What is held against the server is only what it acknowledged. `PILEUS_KILLS` say
 """
 
 import contextlib
+import http.client
+import json
 import os
 import random
 import socket
 import threading
 import time
+import urllib.parse
 
 import pytest
 
-from harness import eventually
+from harness import ACCOUNT, REGION, ROLE, eventually, python
+from harness import PYTHON as PYTHON_RUNTIME
+from signing import CLIENT
 from wire_client import Lost, Refused, Wire
 
 KILLS = int(os.environ.get("PILEUS_KILLS", "10"))
@@ -172,4 +177,106 @@ def test_every_acknowledged_message_comes_out_however_often_the_server_is_killed
         if queue == fifo:
             assert numbers == list(range(len(numbers))), (SEED, group)
     assert len(book.acknowledged) > 20 * KILLS, "too little was sent for this to say anything"
+    print(f"{KILLS} kills, {len(book.acknowledged)} acknowledged, {len(book.taken)} received, seed {SEED}")
+
+
+# What the queue starts: it sends what it got on. When it cannot, it fails, and the message comes back.
+FUNCTION = CLIENT + """
+def handler(event, context):
+    for record in event["Records"]:
+        group = record["attributes"].get("MessageGroupId")
+        members = {"QueueUrl": os.environ["OUT"], "MessageBody": record["body"]}
+        if group:
+            members |= {"QueueUrl": os.environ["OUT_FIFO"], "MessageGroupId": group, "MessageDeduplicationId": record["body"]}
+        headers = {"x-amz-target": "AmazonSQS.SendMessage", "content-type": "application/x-amz-json-1.0"}
+        status, body = call("/", json.dumps(members).encode(), "sqs", **headers)
+        if status != 200:
+            raise RuntimeError(body)
+"""
+
+
+def publish(chain, topic, name, group):
+    """Publishes until there is an answer, one message after the other."""
+    connection, number = None, 0
+    scope = f"test/20260101/{REGION}/sns/aws4_request"
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
+    }
+    while not chain.sending.is_set():
+        body = f"{name}-{number}"
+        chain.book.tried.add(body)
+        form = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Message": body}
+        if group:
+            form |= {"MessageGroupId": group, "MessageDeduplicationId": body}
+        while True:
+            try:
+                connection = connection or http.client.HTTPConnection("127.0.0.1", chain.server.port, timeout=10)
+                connection.request("POST", "/", urllib.parse.urlencode(form), headers)
+                answer = connection.getresponse()
+                text = answer.read()
+                assert answer.status == 200 or answer.status >= 500, text
+                if answer.status == 200:
+                    break
+            except (OSError, http.client.HTTPException):
+                connection = None
+            time.sleep(0.02)
+        chain.book.sent(body)
+        number += 1
+        # The function is slower than its senders, and all of it has to come out in the end.
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_what_is_published_goes_through_queue_and_function_however_often_the_server_is_killed(own):
+    chance = random.Random(SEED + 1)
+    server = own(port=lasting_port(chance)).start()
+    wire, lambda_, sns = Wire(server.port), server.client("lambda"), server.client("sns")
+    policy = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": "*"}
+    attributes = {"VisibilityTimeout": str(VISIBILITY), "Policy": json.dumps({"Version": "2012-10-17", "Statement": [policy]})}
+    urls = {}
+    for name in ("work", "copy", "out", "work.fifo", "out.fifo"):
+        fifo = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+        urls[name] = wire.call("CreateQueue", QueueName=name, Attributes=attributes | fifo)["QueueUrl"]
+    out = {"OUT": f"http://x/{ACCOUNT}/out", "OUT_FIFO": f"http://x/{ACCOUNT}/out.fifo"}
+    made = {"FunctionName": "on", "Runtime": PYTHON_RUNTIME, "Handler": "app.handler", "Role": ROLE, "Timeout": VISIBILITY}
+    lambda_.create_function(**made, Code={"ZipFile": python(FUNCTION)}, Environment={"Variables": out})
+    lambda_.get_waiter("function_active_v2").wait(FunctionName="on", WaiterConfig={"Delay": 0.05})
+    topics = {}
+    for name, queues in (("topic", ["work", "copy"]), ("topic.fifo", ["work.fifo"])):
+        fifo = {"FifoTopic": "true"} if name.endswith(".fifo") else {}
+        topics[name] = sns.create_topic(Name=name, Attributes=fifo)["TopicArn"]
+        for queue in queues:
+            arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
+            raw = {"RawMessageDelivery": "true"}
+            sns.subscribe(TopicArn=topics[name], Protocol="sqs", Endpoint=arn, Attributes=raw)
+    for queue in ("work", "work.fifo"):
+        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
+        lambda_.create_event_source_mapping(EventSourceArn=arn, FunctionName="on", BatchSize=10)
+    chain = Chain(server)
+    for number in range(2):
+        chain.start(publish, chain, topics["topic"], f"s{number}", None)
+        chain.start(publish, chain, topics["topic.fifo"], f"g{number}", f"g{number}")
+    for name in ("copy", "out", "out.fifo"):
+        chain.start(chain.receive, urls[name])
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.2, 1.0))
+        server.kill()
+        server.restart()
+    chain.sending.set()
+    eventually(lambda: sum(left(server.port, url) for url in urls.values()) == 0, 240, 0.3, "the end of the queues")
+    chain.receiving.set()
+    chain.finish()
+    book = chain.book
+    assert not book.wrong, (SEED, book.wrong[:5])
+    came = lambda name: [body for (queue, _), body in book.bodies.items() if queue == urls[name]]  # noqa: E731
+    plain = {body for body in book.acknowledged if body.startswith("s")}
+    grouped = book.acknowledged - plain
+    assert plain <= set(came("copy")) and plain <= set(came("out")), SEED
+    # A group comes out in its order, and what was sent on twice is there once.
+    assert grouped <= set(came("out.fifo")) and len(came("out.fifo")) == len(set(came("out.fifo"))), SEED
+    for (queue, group), numbers in book.first.items():
+        if queue == urls["out.fifo"]:
+            assert numbers == list(range(len(numbers))), (SEED, group, numbers)
+    assert plain and grouped
     print(f"{KILLS} kills, {len(book.acknowledged)} acknowledged, {len(book.taken)} received, seed {SEED}")
