@@ -90,7 +90,8 @@ pub(crate) enum Request {
         #[n(3)]
         processes_max: u64,
     },
-    /// Give a prepared process what it is to be. Descriptors, when it is to be restored: the program, the image.
+    /// Give a prepared process what it is to be. Descriptors, when it is to be restored: the program, the image,
+    /// and what lies in `/tmp` if anything does.
     #[n(17)]
     Assign {
         #[n(0)]
@@ -106,8 +107,8 @@ pub(crate) enum Request {
         #[n(1)]
         program: Box<Template>,
     },
-    /// Copy a process that has stopped itself, so that others can be made like it. Descriptors: a file for its memory, a
-    /// file for the program that puts one together.
+    /// Copy a process that has stopped itself, so that others can be made like it. Descriptors: files for its memory,
+    /// for the program that puts one together, and for what lies in `/tmp`.
     #[n(19)]
     Copy {
         #[n(0)]

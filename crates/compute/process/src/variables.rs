@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use compute_api::{EnvironmentSpec, Language, LogFormat, endpoint::ENDPOINT_PORT};
+use compute_api::{EnvironmentSpec, InitializationType, Language, LogFormat, endpoint::ENDPOINT_PORT};
+
+use crate::host::credentials;
 
 const LIBRARIES: &str = "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib";
 const PATH: &str = "/usr/local/bin:/usr/bin/:/bin:/opt/bin";
@@ -65,9 +67,15 @@ pub(crate) fn of(spec: &EnvironmentSpec, language: Language) -> Vec<String> {
     set("_HANDLER", &spec.handler);
     set("AWS_REGION", spec.region.as_str());
     set("AWS_DEFAULT_REGION", spec.region.as_str());
-    set("AWS_ACCESS_KEY_ID", &spec.credentials.access_key_id);
-    set("AWS_SECRET_ACCESS_KEY", &spec.credentials.secret_access_key);
-    set("AWS_SESSION_TOKEN", &spec.credentials.session_token);
+    if spec.initialization == InitializationType::SnapStart {
+        // Of variables a session would keep what it found at the copy.
+        let (port, path) = (crate::RUNTIME_API_PORT, credentials::PATH);
+        set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("http://127.0.0.1:{port}{path}"));
+    } else {
+        set("AWS_ACCESS_KEY_ID", &spec.credentials.access_key_id);
+        set("AWS_SECRET_ACCESS_KEY", &spec.credentials.secret_access_key);
+        set("AWS_SESSION_TOKEN", &spec.credentials.session_token);
+    }
     set("AWS_LAMBDA_FUNCTION_NAME", &spec.function_name);
     set("AWS_LAMBDA_FUNCTION_VERSION", &spec.version);
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &spec.memory_mib.to_string());

@@ -1,6 +1,7 @@
 //! Starting environments: which runtime, which shell, which variables; then the environment takes over.
 
 mod channel;
+pub(crate) mod credentials;
 mod egress;
 mod environment;
 mod exchange;

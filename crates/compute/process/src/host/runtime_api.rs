@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 
 use super::{
+    credentials,
     exchange::{Event, Exchange, Message, Refusal},
     extensions::Extensions,
     extensions_api,
@@ -115,6 +116,7 @@ async fn route(api: &Api, request: Request<Incoming>) -> Response<Full<Bytes>> {
     }
     match path.trim_end_matches('/') {
         "/2022-07-01/telemetry" => extensions_api::subscribe(api, false, request).await,
+        credentials::PATH if request.method() == Method::GET => credentials::answer(&api.spec, api.env.now()),
         "/2020-08-15/logs" => extensions_api::subscribe(api, true, request).await,
         _ => not_found(),
     }

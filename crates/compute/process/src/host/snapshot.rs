@@ -55,6 +55,8 @@ struct Word {
 pub(super) struct Taken {
     image: OwnedFd,
     program: OwnedFd,
+    /// What lay in `/tmp`, if anything did.
+    packed: Option<OwnedFd>,
     bytes: u64,
     /// What is attached to each environment.
     assignment: Assignment,
@@ -245,10 +247,11 @@ impl ProcessHost {
             return Err(StartError::NoSnapshot { reason: reason.chars().take(200).collect() });
         }
         let fault = |error: io::Error| Fault::internal("make the files of a snapshot", error);
-        let (image, program) = (self.draft("image").map_err(fault)?, self.draft("program").map_err(fault)?);
+        let draft = |what| self.draft(what).map_err(fault);
+        let (image, program, packed) = (draft("image")?, draft("program")?, draft("tmp")?);
         let path = image.path.display().to_string();
-        let written = program.file.try_clone().map_err(fault)?;
-        let files = [image.file.try_clone().map_err(fault)?.into(), written.into()];
+        let copy = |draft: &Draft| draft.file.try_clone().map(OwnedFd::from).map_err(fault);
+        let files: [OwnedFd; 3] = [copy(&image)?, copy(&program)?, copy(&packed)?];
         let answer = self.0.link.copy(id, word.thread_id, path, &files).await?;
         // The first process ends here, whatever came of it.
         drop(environment);
@@ -259,6 +262,7 @@ impl ProcessHost {
             _ => return Err(Fault::new(FaultKind::Internal, "take a snapshot: a confused answer").into()),
         };
         let program = executable(&program.file).map_err(fault)?;
+        let packed = packed.reading().map_err(fault)?;
         assignment.run = Some(Run {
             programs: Vec::new(),
             arguments: vec![spec.runtime.clone()],
@@ -267,7 +271,7 @@ impl ProcessHost {
             restore: true,
         });
         let used = Mutex::new(self.0.env.monotonic());
-        Ok(Taken { image, program, bytes, assignment, used })
+        Ok(Taken { image, program, packed, bytes, assignment, used })
     }
 
     /// Brings one process up from what was taken, and keeps it for the first who asks.
@@ -291,7 +295,8 @@ impl ProcessHost {
 
     async fn bring_up(&self, id: u64, taken: &Taken, channel: &UnixStream) -> Result<(), Refused> {
         let fault = |error: io::Error| Refused::from(Fault::internal("hand over a snapshot", error));
-        let copies = [taken.program.try_clone().map_err(fault)?, taken.image.try_clone().map_err(fault)?];
+        let files = [&taken.program, &taken.image].into_iter().chain(&taken.packed);
+        let copies = files.map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>().map_err(fault)?;
         match self.0.link.restore(id, taken.assignment.clone(), &copies).await? {
             Reply::Assigned { .. } => {}
             Reply::Failed { stage, errno, .. } => return Err(Refused::Step { stage, errno }),
@@ -328,6 +333,13 @@ impl ProcessHost {
 struct Draft {
     file: File,
     path: PathBuf,
+}
+
+impl Draft {
+    /// The file to be read, if something was written.
+    fn reading(&self) -> io::Result<Option<OwnedFd>> {
+        Ok(if self.file.metadata()?.len() == 0 { None } else { Some(File::open(&self.path)?.into()) })
+    }
 }
 
 impl Drop for Draft {

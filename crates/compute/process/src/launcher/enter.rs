@@ -24,6 +24,7 @@ use super::{
     image::IMAGE,
     seccomp,
     shell::{self, At, Failure, Ids, Shell, Spaces},
+    temporary,
     tmpdisk::{self, Disks},
     walls::{self, Expected, INSIDE_GID, INSIDE_UID},
 };
@@ -396,9 +397,15 @@ fn run(report: &OwnedFd) -> Failure {
 
 /// Becomes a copy of a process: the program puts it together from the image. Returns only the failure.
 fn restore(descriptors: &[OwnedFd], arguments: &[CString], variables: &[CString]) -> Failure {
-    let [program, image] = descriptors else {
+    let [program, image, packed @ ..] = descriptors else {
         return Failure { stage: "files of an image".to_owned(), errno: libc::EINVAL };
     };
+    for packed in packed {
+        let unpacked = packed.try_clone().and_then(|packed| temporary::unpack(&File::from(packed), Path::new("/tmp")));
+        if let Err(failure) = unpacked.at("what lay in /tmp") {
+            return failure;
+        }
+    }
     let placed = sys::above_low(program.as_fd())
         .and_then(|program| Ok((program, sys::above_low(image.as_fd())?)))
         .and_then(|(program, image)| sys::place_descriptor(image.as_fd(), IMAGE).map(|()| program));

@@ -13,6 +13,7 @@ mod seccomp;
 mod shell;
 mod snapshot;
 mod template;
+mod temporary;
 mod tmpdisk;
 mod uids;
 mod walls;

@@ -23,7 +23,7 @@ use super::{
     image::{self, Unfit, printable},
     prepare::{Step, Task, no_room},
     shell::{self, At, Failure},
-    walls,
+    temporary, walls,
 };
 use crate::{
     protocol::{self, Reply},
@@ -49,7 +49,8 @@ pub(super) enum Copied {
 }
 
 impl Launcher {
-    /// Begins to copy the program of a room; [`Reply::Copied`] follows. `descriptors` are the image's file and the program's.
+    /// Begins to copy the program of a room; [`Reply::Copied`] follows. `descriptors` are files for the image,
+    /// the program and what lies in `/tmp`.
     pub(super) fn copy(
         &mut self,
         id: u64,
@@ -60,7 +61,7 @@ impl Launcher {
         let room = self.rooms.get(&id).ok_or_else(no_room)?;
         let none = || Failure { stage: "no process is there to be copied".to_owned(), errno: libc::ESRCH };
         let program = room.program.filter(|_| room.task.is_none()).ok_or_else(none)?;
-        let Ok([image, file]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+        let Ok([image, file, packed]) = <[OwnedFd; 3]>::try_from(descriptors) else {
             return Err(Failure { stage: "files for an image".to_owned(), errno: libc::EINVAL });
         };
         let reading = open_alone(Path::new(path)).at("image")?;
@@ -70,14 +71,14 @@ impl Launcher {
         let child = sys::fork().at("fork")?;
         if child.is_none() {
             drop(ours);
-            let (image, file) = (File::from(image), File::from(file));
-            let copied = match copy(program, init, &others, thread_id, &image, &file) {
+            let files = [File::from(image), File::from(file), File::from(packed)];
+            let copied = match copy(program, init, &others, thread_id, &files) {
                 Ok(bytes) => Copied::Done(bytes),
                 Err(Unfit::Refused(reason)) => Copied::Refused(reason),
                 Err(Unfit::Failed(error)) => Copied::Failed(error.raw_os_error().unwrap_or(libc::EIO)),
             };
             // The files are nobody's but the server's when it is told.
-            drop((image, file));
+            drop(files);
             drop(protocol::send(theirs.as_fd(), &copied, &[]));
             sys::exit_now(0)
         }
@@ -107,7 +108,13 @@ pub(super) fn hear(id: u64, report: &OwnedFd) -> Result<Reply, Failure> {
     }
 }
 
-fn copy(pid: Pid, init: Pid, others: &[i32], thread_id: u64, image: &File, program: &File) -> Result<u64, Unfit> {
+fn copy(
+    pid: Pid,
+    init: Pid,
+    others: &[i32],
+    thread_id: u64,
+    [image, program, packed]: &[File; 3],
+) -> Result<u64, Unfit> {
     walls::die_with_parent()?;
     wait_for_stop(pid)?;
     check_alone(pid, init, others)?;
@@ -122,6 +129,7 @@ fn copy(pid: Pid, init: Pid, others: &[i32], thread_id: u64, image: &File, progr
         }
         registers => registers?,
     };
+    temporary::pack(pid, packed)?;
     image::write(pid, (&registers, trace::thread(pid)?, thread_id), image, program)
 }
 

@@ -17,6 +17,12 @@ fn snapped(mut spec: EnvironmentSpec, name: &str) -> EnvironmentSpec {
 
 const BORN: &str = r#"
 import os, random, secrets, ssl, sys, tempfile, time, uuid
+import json, urllib.request
+def key():
+    assert "AWS_ACCESS_KEY_ID" not in os.environ
+    with urllib.request.urlopen(os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]) as answer:
+        return json.load(answer)["AccessKeyId"]
+KEY = key()
 BORN = (uuid.uuid4().hex, os.getpid(), time.time())
 OPEN = open("/var/task/app.py")
 OPEN.read(7)
@@ -26,6 +32,11 @@ SOCKET.connect(("127.0.0.1", 9001))
 os.environ["MINE"] = "set by the function"
 import signal
 def on_term(*_): pass
+os.makedirs("/tmp/cache/deep")
+KEPT = open("/tmp/cache/deep/kept", "w+")
+KEPT.write("kept by the initialisation")
+KEPT.flush()
+os.symlink("/etc/passwd", "/tmp/link")
 signal.signal(signal.SIGTERM, on_term)
 def handler(event, context):
     try:
@@ -40,8 +51,12 @@ def handler(event, context):
     child = os.fork()
     if child == 0:
         os._exit(7)
+    before = sorted(os.listdir("/tmp"))
+    open("/tmp/mine", "w").write("x")
+    KEPT.seek(0)
     return {
-        "born": BORN[0], "type": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], "key": os.environ["AWS_ACCESS_KEY_ID"],
+        "tmp": [before, KEPT.read(), os.readlink("/tmp/link"), os.stat("/tmp/cache").st_uid, os.stat("/tmp/mine").st_uid],
+        "born": BORN[0], "type": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], "key": key(),
         "mine": os.environ["MINE"], "next": OPEN.read(9), "dead": dead, "thread": len(seen),
         "child": os.waitpid(child, 0)[1], "term": signal.getsignal(signal.SIGTERM) is on_term,
         "pipe": str(signal.getsignal(signal.SIGPIPE)), "name": open("/proc/self/comm").read(),
@@ -89,6 +104,8 @@ fn every_environment_is_a_copy_of_one_initialised_process() {
             assert!(answer["name"].as_str().unwrap().starts_with("python"), "{answer}");
             assert!(answer["command"].as_str().unwrap().contains("bootstrap.py"), "{answer}");
             assert!(answer["image"].as_str().unwrap().starts_with("/snapshot-"), "{answer}");
+            let kept = "kept by the initialisation";
+            assert_eq!(answer["tmp"], serde_json::json!([["cache", "link"], kept, "/etc/passwd", 993, 993]));
             assert_eq!(answer["cwd"], "/var/task");
             assert_eq!(answer["status"]["CapEff"][0], "0000000000000000");
             assert_eq!(answer["status"]["NoNewPrivs"][0], "1");
@@ -139,7 +156,7 @@ register_before_snapshot(note, "before 2", twice=True)
 def before_3():
     note("before 3")
 register_after_restore(note, "after 1")
-register_after_restore(lambda: note(os.environ["AWS_ACCESS_KEY_ID"]))
+register_after_restore(lambda: note(os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]))
 def handler(event, context):
     return ORDER
 "#;
@@ -149,7 +166,7 @@ def handler(event, context):
         for _ in 0..2 {
             let mut environment = bench().start(spec.clone()).await;
             let order = success(&environment.invoke(event("r", "{}")).await);
-            let expected = ["before 3", "before 2", "before 2", "before 1", "after 1", "ASIAPROBE"];
+            let expected = ["before 3", "before 2", "before 2", "before 1", "after 1", "snap-start"];
             assert_eq!(order, serde_json::json!(expected));
             environment.stop().await;
         }
