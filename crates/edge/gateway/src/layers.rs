@@ -19,11 +19,11 @@
 
 use std::{future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use base_types::Region;
+use base_types::{AccountId, Region};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, header, request::Parts};
 use http_body::Body as HttpBody;
-use services_kernel::{AnswerHeaders, Cx};
+use services_kernel::{AnswerHeaders, Cx, Principal};
 use tokio::sync::OwnedSemaphorePermit;
 use wire_schema::Protocol;
 use wire_sigv4::Claim;
@@ -37,10 +37,12 @@ use crate::{
     route::{self, Judgement, Route},
     server::{Connection, Gateway},
     settings::Auth,
-    upstream::{Call, OwnCall, Upstream, UrlCall},
+    upstream::{Call, Identity, OwnCall, Upstream, UrlCall},
 };
 
 const OWN_PREFIX: &str = "/_pileus/";
+/// Where the certificate is that SNS's signatures are verified by, as on AWS: for everybody, functions too.
+const CERTIFICATE_PREFIX: &str = "/SimpleNotificationService-";
 const URL_PREFIX: &str = "/_pileus/url/";
 /// A form that names its action must fit into this when nothing else tells the service; and an own page's body.
 const FORM_BYTES_MAX: usize = 1024 * 1024;
@@ -128,6 +130,9 @@ impl<U: Upstream> Gateway<U> {
         if head.uri.path().starts_with(OWN_PREFIX) {
             return Box::pin(self.own(head, body, &scene)).await;
         }
+        if head.uri.path().starts_with(CERTIFICATE_PREFIX) && head.method == Method::GET {
+            return Box::pin(self.certificate(head, &scene)).await;
+        }
         Box::pin(self.service(head, body, &scene)).await
     }
 
@@ -168,9 +173,13 @@ impl<U: Upstream> Gateway<U> {
         // 7. Identity.
         let (_, region) = scene.host.service();
         let signing = Some(route.service.signing_name);
-        let identity = match self.authenticate(&head, &read.bytes, signing, scene.open, region).await {
-            Ok(identity) => identity,
-            Err(denied) => return (form_of(&route), self.denied(&denied, form_of(&route), scene)).into(),
+        let identity = if glimpse.is_none() && takes_unsigned(&route, scene.open) {
+            anonymous(region)
+        } else {
+            match self.authenticate(&head, &read.bytes, signing, scene.open, region).await {
+                Ok(identity) => identity,
+                Err(denied) => return (form_of(&route), self.denied(&denied, form_of(&route), scene)).into(),
+            }
         };
         // 8. Call.
         let cx = Cx {
@@ -225,6 +234,16 @@ impl<U: Upstream> Gateway<U> {
         let response = Box::pin(self.upstream().function_url(call)).await;
         drop(permit);
         Outcome::Response(response)
+    }
+
+    async fn certificate(&self, head: Parts, scene: &Scene<'_>) -> Outcome {
+        let path = format!("certificates{}", head.uri.path());
+        let (body, identity) = (Bytes::new(), Ok(anonymous(None)));
+        let call = OwnCall { path, head, body, identity, request_id: Arc::clone(&scene.request_id) };
+        match Box::pin(self.upstream().own(call)).await {
+            Some(response) => Outcome::Response(response),
+            None => (Form::Plain, Refusal::new(404, "NotFound", "There is no such certificate.")).into(),
+        }
     }
 
     async fn own<B>(&self, head: Parts, body: B, scene: &Scene<'_>) -> Outcome
@@ -408,4 +427,22 @@ async fn guarded<F: Future>(future: F) -> Option<F::Output> {
         }
     })
     .await
+}
+
+/// Whether a request without a signature is one of those that a topic's subscriber makes by the address it was sent. In the
+/// open mode whoever leaves without a signature is the account's root, as for everything else.
+fn takes_unsigned(route: &Route, open: bool) -> bool {
+    let operation = route.operation.map(|operation| operation.name);
+    route.service.name == "sns"
+        && (operation == Some("ConfirmSubscription") || (operation == Some("Unsubscribe") && !open))
+}
+
+/// Nobody in particular.
+fn anonymous(region: Option<Region>) -> Identity {
+    Identity {
+        account: AccountId::DEFAULT,
+        region: region.unwrap_or_default(),
+        principal: Arc::new(Principal::Anonymous),
+        key_id: None,
+    }
 }
