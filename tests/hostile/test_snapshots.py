@@ -4,7 +4,6 @@ initialisation, in their hooks and in their handlers, and no nearer to each othe
 import concurrent.futures
 import json
 import os
-import pathlib
 import shutil
 
 import pytest
