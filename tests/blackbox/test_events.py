@@ -8,7 +8,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from harness import ACCOUNT, REGION, ROLE, Functions, eventually, python
+from harness import ACCOUNT, REGION, ROLE, eventually, python
 
 EVENTS = "events.amazonaws.com"
 
@@ -134,6 +134,21 @@ def test_a_function_a_topic_and_another_bus_get_the_event(server, events, sqs, f
     assert json.loads(received(sqs, url)[0]["Body"])["id"] == sent
     assert json.loads(received(sqs, events_url)[0]["Body"])["id"] == sent
     eventually(lambda: any("got 5" in line for line in functions.messages(name)), what="the function's line")
+
+
+def test_the_end_of_a_function_is_an_event_on_a_bus(events, sqs, functions, name):
+    url, queue = open_queue(sqs, name)
+    bus = events.create_event_bus(Name=name)["EventBusArn"]
+    pattern = {"source": ["lambda"], "detail-type": [{"suffix": "Success"}], "detail": {"responsePayload": {"n": [3]}}}
+    events.put_rule(Name=name, EventBusName=name, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=name, EventBusName=name, Targets=[{"Id": "1", "Arn": queue}])
+    functions.create(name, python("def handler(event, context):\n    return {'n': event['n'] + 1}"))
+    functions.lambda_.put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": bus}}
+    )
+    functions.lambda_.invoke(FunctionName=name, InvocationType="Event", Payload=b'{"n": 2}')
+    event = json.loads(received(sqs, url, seconds=30)[0]["Body"])
+    assert event["detail"]["requestPayload"] == {"n": 2} and event["account"] == ACCOUNT
 
 
 def test_a_log_group_keeps_events(server, events, name):
