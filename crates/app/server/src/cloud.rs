@@ -10,6 +10,7 @@ use compute_api::{Egress, FunctionHost as _, IsolationLevel};
 use edge_gateway::{Body, Call, Key, Lookup, OwnCall, Upstream, UrlCall};
 use edge_outbound::HttpOutbound;
 use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
+use services_dynamodb::DynamoDb;
 use services_kernel::{
     AnswerHeaders, AuditRetention, BlobSweep, Cx, Dispatcher, IdempotencySweep, PageTokens, Principal, Reconciler,
     keep_reconciling,
@@ -71,6 +72,7 @@ pub(crate) struct Cloud {
     directory: Arc<DataDir>,
     segments: Segments,
     host: LateHost,
+    dynamodb: Arc<DynamoDb>,
     events: Arc<EventBridge>,
     lambda: Arc<Functions>,
     logs: Arc<CloudWatchLogs>,
@@ -142,6 +144,7 @@ impl Cloud {
         let logs = CloudWatchLogs::new(store.clone(), segments.clone(), tokens.clone());
         let (usage, writer) = Usage::new(store.clone());
         let sqs = Sqs::new(store.clone(), tokens.clone()).with_urls(config.sqs.endpoint_strategy.form());
+        let dynamodb = Arc::new(DynamoDb::new(store.clone()));
         let destinations = Destinations::new();
         destinations.register(Arc::new(sqs.clone()));
         let check = outbound.clone();
@@ -185,6 +188,7 @@ impl Cloud {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = lambda.start_tasks(&stopped);
         tasks.push(background(logs.reconciler(), &store, env, &stopped));
+        tasks.push(background(dynamodb.reconciler(), &store, env, &stopped));
         tasks.push(background(sqs.reconciler(), &store, env, &stopped));
         tasks.push(background(sns.reconciler(), &store, env, &stopped));
         tasks.push(background(sns.caller(outbound.clone()), &store, env, &stopped));
@@ -210,6 +214,7 @@ impl Cloud {
             functions: Arc::clone(&lambda),
         }));
         operations.open(Wired {
+            dynamodb: Arc::clone(&dynamodb),
             events: Arc::clone(&events),
             lambda: Arc::clone(&lambda),
             logs: Arc::clone(&logs),
@@ -236,6 +241,7 @@ impl Cloud {
         };
         let cloud = Self {
             schemas: vec![
+                model_dynamodb::Api::service(),
                 model_events::Api::service(),
                 model_lambda::Api::service(),
                 model_logs::Api::service(),
@@ -251,6 +257,7 @@ impl Cloud {
             directory: Arc::clone(directory),
             segments,
             host,
+            dynamodb,
             events,
             lambda,
             logs,
@@ -356,6 +363,7 @@ impl Upstream for Cloud {
 
     async fn call(&self, call: Call) -> Response<Body> {
         match call.service.name {
+            "dynamodb" => with_checksum(self.serve::<model_dynamodb::Api, _>(&self.dynamodb, call).await),
             "lambda" => self.serve::<model_lambda::Api, _>(&self.lambda, call).await,
             "events" => self.serve::<model_events::Api, _>(&self.events, call).await,
             "logs" => self.serve::<model_logs::Api, _>(&self.logs, call).await,
@@ -443,6 +451,15 @@ fn with_address(mut call: Call) -> Call {
         call.cx.region = region.filter(|_| !signed).unwrap_or(call.cx.region);
     }
     call
+}
+
+/// The response with the checksum that DynamoDB's clients look at.
+fn with_checksum(mut response: Response<Body>) -> Response<Body> {
+    let sum = response.body().whole().map(|body| crc32fast::hash(body));
+    if let Some(sum) = sum {
+        response.headers_mut().insert("x-amz-crc32", HeaderValue::from(sum));
+    }
+    response
 }
 
 /// The response with what its operation added.
