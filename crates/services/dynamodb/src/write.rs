@@ -158,7 +158,14 @@ pub(crate) fn reindex(
         let position = Position::of(&index.keys, &projection)?;
         Some((rows.entry(index.number, position.hash, position.range.as_deref(), item), projection))
     };
-    let (before, after) = (entry(old), entry(new));
+    let (mut before, after) = (entry(old), entry(new));
+    // What is still being filled may lack the entry of an item that was there before it.
+    if index.filling
+        && let Some((key, _)) = &before
+        && tx.get(key)?.is_none()
+    {
+        before = None;
+    }
     if before == after {
         return Ok((0.0, 0));
     }

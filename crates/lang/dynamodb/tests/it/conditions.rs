@@ -198,9 +198,9 @@ fn an_expression_is_bounded() {
 #[test]
 fn placeholders_are_checked() {
     let names = |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), "a".to_owned())).collect();
-    let (none, wrong, two) = (names(&[]), names(&["#a-"]), names(&["#a", "#b"]));
+    let (nix, wrong, two) = (names(&[]), names(&["#a-"]), names(&["#a", "#b"]));
     let message = |result: Result<Placeholders<'_>, lang_dynamodb::Invalid>| result.unwrap_err().0;
-    assert_eq!(message(Placeholders::new(Some(&none), None)), "ExpressionAttributeNames must not be empty");
+    assert_eq!(message(Placeholders::new(Some(&nix), None)), "ExpressionAttributeNames must not be empty");
     assert_eq!(
         message(Placeholders::new(Some(&wrong), None)),
         "ExpressionAttributeNames contains invalid key: Syntax error; key: \"#a-\""
@@ -234,8 +234,8 @@ fn conditions_are_met_as_the_item_has_it() {
         ("nil", Value::Null),
         ("strs", ss(&["x", "y"])),
         ("nums", ns(&["5", "6"])),
-        ("items", l(&[n("5"), s("text"), m(&[("k", n("1"))])])),
-        ("doc", m(&[("k", n("1")), ("inner", m(&[("deep", s("text"))]))])),
+        ("arr", l(&[n("5"), s("text"), m(&[("k", n("1"))])])),
+        ("doc", m(&[("k", n("1")), ("inside", m(&[("deep", s("text"))]))])),
         ("x.y", n("9")),
     ]);
     for (text, met) in [
@@ -249,28 +249,28 @@ fn conditions_are_met_as_the_item_has_it() {
         ("num > :m OR flag = :bool", true),
         ("NOT num > :m", true),
         ("NOT (num > :m OR flag = :bool)", false),
-        ("missing = :s", false),
-        ("missing <> :s", true),
-        ("missing < :s", false),
-        ("NOT missing = :s", true),
-        ("missing = lacking", false),
+        ("absent = :s", false),
+        ("absent <> :s", true),
+        ("absent < :s", false),
+        ("NOT absent = :s", true),
+        ("absent = lacking", false),
         ("nil = :null", true),
         ("strs = :ss", true),
         ("doc.k < num", true),
-        ("doc.inner.deep = str", true),
-        ("items[0] = num", true),
-        ("items[2].k = doc.k", true),
-        ("items[9] = :n", false),
+        ("doc.inside.deep = str", true),
+        ("arr[0] = num", true),
+        ("arr[2].k = doc.k", true),
+        ("arr[9] = :n", false),
         ("doc[0] = :n", false),
         ("#dot > :m", true),
         ("num BETWEEN :n AND :m", true),
         ("str BETWEEN :n AND :m", false),
         ("num IN (:m, :n)", true),
         ("num IN (:m, :s)", false),
-        ("missing IN (:m)", false),
-        ("attribute_exists(doc.inner)", true),
-        ("attribute_exists(doc.none)", false),
-        ("attribute_not_exists(doc.none)", true),
+        ("absent IN (:m)", false),
+        ("attribute_exists(doc.inside)", true),
+        ("attribute_exists(doc.nix)", false),
+        ("attribute_not_exists(doc.nix)", true),
         ("attribute_type(strs, :type)", true),
         ("attribute_type(num, :type)", false),
         ("begins_with(str, :t)", false),
@@ -280,10 +280,10 @@ fn conditions_are_met_as_the_item_has_it() {
         ("contains(bin, :b)", true),
         ("contains(strs, doc)", false),
         ("contains(nums, num)", true),
-        ("contains(items, :s)", true),
-        ("contains(items, :t)", false),
+        ("contains(arr, :s)", true),
+        ("contains(arr, :t)", false),
         ("size(str) < :n", true),
-        ("size(items) < size(bin)", true),
+        ("size(arr) < size(bin)", true),
         ("size(num) = :n", false),
         ("size(doc) < :n", true),
         ("(str = :s) AND (num = :n) AND flag = :bool", true),
@@ -344,7 +344,7 @@ fn a_projection_keeps_what_its_paths_lead_to() {
         ("a.b, z", item(&[("a", m(&[("b", n("1"))])), ("z", s("text"))])),
         ("l[2], l[0]", item(&[("l", l(&[n("0"), n("2")]))])),
         ("l[1].y", item(&[("l", l(&[m(&[("y", n("2"))])]))])),
-        ("a.none, nothing, l[7], z.deeper", item(&[])),
+        ("a.nix, nothing, l[7], z.deeper", item(&[])),
     ] {
         let projection = Projection::parse(text, &mut Placeholders::default()).unwrap();
         assert_eq!(projection.apply(&whole), kept, "{text}");

@@ -72,7 +72,7 @@ fn arithmetic_is_exact_or_refused() {
 
 #[test]
 fn sizes_are_those_of_aws() {
-    for (text, size) in [("0", 1), ("1", 2), ("12", 3), ("-1", 3), ("123", 3), ("0.5", 2), ("100", 2)] {
+    for (text, size) in [("0", 1), ("1", 2), ("12", 2), ("1.2", 3), ("-1", 3), ("123", 3), ("0.5", 2), ("100", 2)] {
         assert_eq!(text.parse::<Number>().unwrap().size(), size, "{text}");
     }
 }

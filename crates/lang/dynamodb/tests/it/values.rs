@@ -3,7 +3,7 @@
 use lang_dynamodb::{Item, Value, decode, encode, item_size};
 use proptest::prelude::*;
 
-use crate::support::{b, item, l, m, n, s, ss};
+use crate::support::{b, item, l, m, s, ss};
 
 #[test]
 fn sizes_follow_the_rule_of_aws() {

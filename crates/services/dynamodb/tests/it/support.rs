@@ -40,7 +40,6 @@ macro_rules! operations {
 }
 
 operations! {
-    batch_get: BatchGetItem(BatchGetItemInput) -> BatchGetItemOutput;
     create: CreateTable(CreateTableInput) -> CreateTableOutput;
     delete: DeleteItem(DeleteItemInput) -> DeleteItemOutput;
     delete_table: DeleteTable(DeleteTableInput) -> DeleteTableOutput;
