@@ -1,5 +1,7 @@
 //! The language as a service uses it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+
 mod conditions;
 mod hostile;
 mod numbers;

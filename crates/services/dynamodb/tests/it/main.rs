@@ -1,5 +1,7 @@
 //! The service through its trait, on simulated time and the memory store, which runs every body twice.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on shall panic")]
+
 mod model;
 mod support;
 mod tables;
