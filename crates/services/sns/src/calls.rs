@@ -25,7 +25,7 @@ use crate::{
     delivery_policy::RetryPolicy,
     message::Message,
     names,
-    tables::{self, CALLS, Call, DUE, Found, Subscription, calls_topic},
+    tables::{self, CALLS, Call, DUE, Due, Found, Subscription, calls_topic},
 };
 
 /// AWS's limit for a subscriber's answer.
@@ -88,27 +88,27 @@ impl<O: Outbound> Reconciler for SnsCaller<O> {
     async fn round(&self) -> Result<Option<Duration>, Fault> {
         let (due, next) = self.sns.store.view(look).await?;
         let mut soonest = next;
-        for (id, call) in due {
+        for (id, row) in due {
             let mut flying = self.flying.lock();
-            let crowded = flying.to.get(&call.endpoint).is_some_and(|count| *count >= FLYING_TO_ONE_MAX);
+            let crowded = flying.to.get(&row.endpoint).is_some_and(|count| *count >= FLYING_TO_ONE_MAX);
             if flying.calls.contains(&id) || crowded || flying.calls.len() >= FLYING_MAX {
                 soonest = Some(SOON);
                 continue;
             }
             let now = self.sns.env.now();
-            if let Some(at) = flying.paces.get(&call.subscription).filter(|at| **at > now) {
+            if let Some(at) = flying.paces.get(&row.subscription).filter(|at| **at > now) {
                 let wait = at.since(now);
                 soonest = Some(soonest.map_or(wait, |soonest| soonest.min(wait)));
                 continue;
             }
             flying.calls.insert(id.clone());
-            *flying.to.entry(call.endpoint.clone()).or_default() += 1;
+            *flying.to.entry(row.endpoint.clone()).or_default() += 1;
             drop(flying);
             soonest = Some(SOON);
             let (sns, outbound, flying) = (self.sns.clone(), Arc::clone(&self.outbound), Arc::clone(&self.flying));
             drop(tokio::spawn(async move {
-                let endpoint = call.endpoint.clone();
-                if let Err(fault) = sns.attempt(&*outbound, &flying, &id, call).await {
+                let endpoint = row.endpoint;
+                if let Err(fault) = sns.attempt(&*outbound, &flying, &id).await {
                     tracing::error!(?fault, endpoint, "a call to a topic's subscriber failed on our side");
                 }
                 let mut flying = flying.lock();
@@ -126,22 +126,18 @@ impl<O: Outbound> Reconciler for SnsCaller<O> {
 }
 
 /// Calls that are due, each with its id; and when the next one is.
-type Due = (Vec<(String, Call)>, Option<Duration>);
+type Look = (Vec<(String, Due)>, Option<Duration>);
 
-fn look(tx: &Tx) -> Result<Due, Fault> {
+fn look(tx: &Tx) -> Result<Look, Fault> {
     let mut due = Vec::new();
-    for (key, _) in DUE.scan(tx, &calls_topic().prefix(), LOOKED_AT_MAX, Direction::Forward)? {
+    for (key, row) in DUE.scan(tx, &calls_topic().prefix(), LOOKED_AT_MAX, Direction::Forward)? {
         let mut parts = key.parts()?;
         let (Some(Part::Str(id)), Some(Part::U64(at))) = (parts.pop(), parts.pop()) else { continue };
         let at = Timestamp::from_millis(at);
         if at > tx.now() {
             return Ok((due, Some(at.since(tx.now()).max(Duration::from_millis(1)))));
         }
-        if due.len() < FLYING_MAX * 2
-            && let Some(call) = CALLS.get(tx, &CALLS.global_key(None).str(&id))?
-        {
-            due.push((id, call));
-        }
+        due.push((id, row));
     }
     Ok((due, None))
 }
@@ -168,15 +164,13 @@ fn scene(tx: &Tx, call: &Call) -> Result<Scene, Fault> {
 }
 
 impl Sns {
-    async fn attempt<O: Outbound>(
-        &self,
-        outbound: &O,
-        flying: &Mutex<Flying>,
-        id: &str,
-        call: Call,
-    ) -> Result<(), Fault> {
-        let about = call.clone();
-        let scene = self.store.view(move |tx| scene(tx, &about)).await?;
+    async fn attempt<O: Outbound>(&self, outbound: &O, flying: &Mutex<Flying>, id: &str) -> Result<(), Fault> {
+        let row = CALLS.global_key(None).str(id);
+        let seen = self.store.view(move |tx| match CALLS.get(tx, &row)? {
+            Some(call) => Ok::<_, Fault>(Some((scene(tx, &call)?, call))),
+            None => Ok(None),
+        });
+        let Some((scene, call)) = seen.await? else { return Ok(()) };
         // Who has left gets nothing more but the word that it has.
         let wanted = call.request.as_ref().is_some_and(|request| request.kind == "UnsubscribeConfirmation")
             || scene.subscription.is_some();

@@ -31,8 +31,8 @@ use crate::{
 pub(crate) const TARGETS_MAX: usize = 256;
 /// Bytes that one transaction hands to subscribers.
 const BYTES_MAX: usize = 4 << 20;
-/// Topics with more confirmed subscriptions are not compiled: their messages are always expanded in chunks.
-pub(crate) const MEMBERS_MAX: u64 = 20_000;
+/// Topics with more subscriptions are not compiled: their messages are always expanded in chunks.
+const MEMBERS_MAX: u64 = 20_000;
 /// Subscriptions that are kept compiled, of all topics together.
 const COMPILED_MAX: usize = 100_000;
 /// Subscriptions that one chunk looks at.
@@ -81,7 +81,7 @@ pub(crate) struct Members {
 impl Members {
     fn compile(tx: &Tx, found: &Found) -> Result<Self, Fault> {
         let rows = found.name.rows(&SUBSCRIPTIONS, &found.topic.id);
-        let all = SUBSCRIPTIONS.scan(tx, &rows.prefix(), usize::MAX, Direction::Forward)?;
+        let all = SUBSCRIPTIONS.scan(tx, &rows.prefix(), MEMBERS_MAX as usize + 1, Direction::Forward)?;
         let mut members = Self {
             subscriptions: Vec::with_capacity(all.len()),
             plain: Vec::new(),
@@ -224,7 +224,7 @@ impl<'a> Rendered<'a> {
 impl Sns {
     /// The compiled subscriptions of a topic; `None` when they are too many.
     pub(crate) fn members(&self, tx: &Tx, found: &Found) -> Result<Option<Arc<Members>>, Fault> {
-        if found.topic.confirmed > MEMBERS_MAX {
+        if found.topic.confirmed + found.topic.pending > MEMBERS_MAX {
             return Ok(None);
         }
         if let Some(members) = self.compiled.get(found) {

@@ -262,7 +262,7 @@ impl Message {
 
     /// What is signed of a notification.
     pub(crate) fn signed_text(&self, protocol: &str) -> String {
-        let at = self.at.to_iso8601();
+        let at = stamp(self.at);
         let mut pairs = vec![("Message", self.text_for(protocol)), ("MessageId", self.id.as_str())];
         if let Some(subject) = &self.subject {
             pairs.push(("Subject", subject));
@@ -284,7 +284,7 @@ impl Message {
 
     /// The notification's document, whose only part that differs between subscribers is where one unsubscribes.
     pub(crate) fn envelope(&self, protocol: &str, signature: Option<&Signature>) -> Envelope {
-        let at = self.at.to_iso8601();
+        let at = stamp(self.at);
         let mut head = Document::new();
         head.text("Type", "Notification").text("MessageId", &self.id);
         if let Some(sequence) = &self.sequence {
@@ -324,7 +324,7 @@ impl Message {
             "TopicArn": self.topic_arn,
             "Subject": self.subject,
             "Message": self.text_for("lambda"),
-            "Timestamp": self.at.to_iso8601(),
+            "Timestamp": stamp(self.at),
             "UnsubscribeUrl": unsubscribe_url(&self.endpoint, subscription),
             "MessageAttributes": self.wire_attributes(),
         });
@@ -467,7 +467,7 @@ impl Request {
     }
 
     pub(crate) fn signed_text(&self) -> String {
-        let (at, url) = (self.at.to_iso8601(), self.subscribe_url());
+        let (at, url) = (stamp(self.at), self.subscribe_url());
         lines(&[
             ("Message", &self.text),
             ("MessageId", &self.id),
@@ -487,12 +487,17 @@ impl Request {
             .text("TopicArn", &self.topic_arn)
             .text("Message", &self.text)
             .text("SubscribeURL", &self.subscribe_url())
-            .text("Timestamp", &self.at.to_iso8601())
+            .text("Timestamp", &stamp(self.at))
             .text("SignatureVersion", &self.signature_version.to_string())
             .text("Signature", &signature.signature)
             .text("SigningCertURL", &signature.certificate)
             .end()
     }
+}
+
+/// A time as AWS writes it: always with its milliseconds.
+fn stamp(at: Timestamp) -> String {
+    format!("{}.{:03}Z", at.civil().strftime("%Y-%m-%dT%H:%M:%S"), at.as_millis() % 1000)
 }
 
 fn lines(pairs: &[(&str, &str)]) -> String {

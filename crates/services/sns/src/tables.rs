@@ -45,7 +45,7 @@ pub(crate) const SENT: Table<Sent> = Table::new(Family::Queue, "sns.sent", 1);
 pub(crate) const FORGET: Table<Mark> = Table::new(Family::Queue, "sns.forget", 1);
 pub(crate) const INTENTS: Table<Intent> = Table::new(Family::Queue, "sns.intents", 1);
 pub(crate) const CALLS: Table<Call> = Table::new(Family::Queue, "sns.calls", 1);
-pub(crate) const DUE: Table<Mark> = Table::new(Family::Queue, "sns.due", 1);
+pub(crate) const DUE: Table<Due> = Table::new(Family::Queue, "sns.due", 1);
 pub(crate) const OUTBOX: Table<Letter> = Table::new(Family::Queue, "sns.outbox", 1);
 pub(crate) const SMS: Table<SmsSettings> = Table::new(Family::Meta, "sns.sms", 1);
 pub(crate) const SIGNING: Table<SigningKey> = Table::new(Family::Meta, "sns.signing", 1);
@@ -214,6 +214,16 @@ pub(crate) struct Call {
     pub(crate) due: Timestamp,
 }
 
+/// Of a call that is due, what tells whether it may be made now.
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Due {
+    #[n(0)]
+    pub(crate) endpoint: String,
+    #[n(1)]
+    pub(crate) subscription: String,
+}
+
 /// What somebody would have got by e-mail or SMS.
 #[derive(Clone, Debug, Encode, Decode)]
 #[cbor(map)]
@@ -341,7 +351,8 @@ pub(crate) fn calls_topic() -> Key {
 /// Files a call under its due time.
 pub(crate) fn put_call(tx: &Tx, id: &str, call: &Call) -> Result<(), Fault> {
     CALLS.put(tx, &CALLS.global_key(None).str(id), call)?;
-    DUE.put(tx, &due(call.due, id), &Mark {})?;
+    let row = Due { endpoint: call.endpoint.clone(), subscription: call.subscription.clone() };
+    DUE.put(tx, &due(call.due, id), &row)?;
     tx.wake(&calls_topic(), 1)
 }
 
