@@ -506,6 +506,26 @@ def test_what_is_not_there_is_named(server, dynamodb, table):
     assert status == 501 and "CreateBackup" in json.loads(body)["message"]
 
 
+def test_hostile_bodies_are_refused(server, table):
+    nested = lambda depth: '{"M":{"a":' * depth + '{"S":"x"}' + "}}" * depth
+
+    def put(value):
+        body = '{"TableName":"%s","Item":{"pk":{"S":"n"},"sk":{"N":"1"},"d":%s}}' % (table, value)
+        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "DynamoDB_20120810.PutItem"}
+        status, _, answer = server.raw("POST", "/", body.encode(), headers)
+        return status, json.loads(answer).get("__type", "").rpartition("#")[2]
+
+    assert put(nested(32)) == (200, "")
+    assert put(nested(33)) == (400, "ValidationException")
+    assert put(nested(100_000)) == (400, "SerializationException")
+    assert put("{" * 1000) == (400, "SerializationException")
+    assert put('{"S":1}') == (400, "SerializationException")
+    assert put('{"S":"a","N":"1"}') == (400, "ValidationException")
+    assert put("{}") == (400, "ValidationException")
+    assert put('{"S":"%s"}' % ("x" * 15_000_000)) == (400, "ValidationException")
+    assert server.health()["status"] == "ok"
+
+
 def test_the_aws_cli(server, table):
     item = json.dumps({**key("cli", 1), "v": {"S": "x"}})
     server.aws("dynamodb", "put-item", "--table-name", table, "--item", item)
