@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Usage(Usage),
     /// Show what runs just now.
     Top(Top),
+    /// Show what e-mail and SMS subscribers of topics would have got: Pileus sends neither.
+    Outbox,
     /// Print the shell's exports for the AWS tools: `eval $(pileus env)`.
     Env(Environment),
     /// List the language runtimes found on this host.

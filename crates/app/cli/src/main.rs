@@ -12,6 +12,7 @@ mod failure;
 mod functions;
 mod host;
 mod logs;
+mod outbox;
 mod screen;
 mod top;
 mod usage;
@@ -56,6 +57,7 @@ fn run(screen: Screen, command: &Command) -> Outcome<()> {
         Command::Ls => talk(|cloud| async move { functions::list(&cloud, screen).await }),
         Command::Rm(options) => talk(|cloud| async move { functions::remove(&cloud, screen, options).await }),
         Command::Usage(options) => talk(|cloud| async move { usage::run(&cloud, screen, options).await }),
+        Command::Outbox => talk(|cloud| async move { outbox::run(&cloud, screen).await }),
         Command::Top(options) => talk(|cloud| async move { top::run(&cloud, screen, options).await }),
         Command::Up(options) => host::up(screen, options),
         Command::Runtimes => host::runtimes(screen),
