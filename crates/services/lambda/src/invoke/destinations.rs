@@ -125,7 +125,7 @@ impl Control {
         let told = match (target.parse::<Arn>(), function.parse::<Arn>()) {
             (Ok(target), Ok(function)) => {
                 let cx = on_behalf(event, &ends.role, function);
-                self.destinations.deliver(&cx, tx, &target, delivery)
+                self.destinations.deliver(&cx, tx, &target, &addressed(delivery, &target))
             }
             _ => Err(DeliveryError::NotFound(target.to_owned())),
         };
@@ -151,6 +151,15 @@ impl Control {
             Err(error) => Err(Error::invalid_parameter_value_exception(error.to_string())),
         }
     }
+}
+
+/// What a bus gets names the bus before the function, as recorded.
+fn addressed(delivery: &Delivery, target: &Arn) -> Delivery {
+    let mut delivery = delivery.clone();
+    if let Some(event) = delivery.event.as_mut().filter(|_| target.service == "events") {
+        event.resources.insert(0, target.to_string());
+    }
+    delivery
 }
 
 /// The context in which a function's role tells of an event's end: a consequence of the event.

@@ -36,7 +36,7 @@ pub(super) struct Held {
 
 impl Held {
     /// The lease, held or renewed; `None` while another process has it.
-    async fn hold(&self) -> Result<Option<Lease>, Fault> {
+    pub(super) async fn hold(&self) -> Result<Option<Lease>, Fault> {
         let mut held = self.lease.lock().await;
         if let Some(lease) = held.as_ref() {
             if self.store.renew_lease(lease).await? {

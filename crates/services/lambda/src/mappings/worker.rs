@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Mapping,
+    Mapping, Task,
     batch::Batch,
     filter::Filters,
     look::{Ask, BATCHES_MAX, LookError, Looked, Sight, Target, look},
@@ -141,7 +141,7 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
             };
             let full = work.running.len() >= work.scale.lock().limit(&work.mapping.settings);
             tokio::select! {
-                _ = stop.changed() => {}
+                changed = stop.changed() => if changed.is_err() { break },
                 () = self.nudge.notified() => {}
                 () = waiter.wait(), if !full => {}
                 Some(_) = work.running.join_next() => {}
@@ -161,16 +161,13 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
         while work.running.try_join_next().is_some() {}
         let route = match self.route(&work.mapping).await {
             Ok(Ok(route)) => route,
-            Ok(Err(problem)) => {
-                self.tell(work, problem).await;
-                return Then::Wait(UNREADY);
-            }
-            Err(fault) => return self.failed(&fault),
+            Ok(Err(problem)) => return self.wait_for_function(work, problem).await,
+            Err(fault) => return self.failed(&fault).await,
         };
         let lease = match self.held.current().await {
             Ok(Some(lease)) => lease,
             Ok(None) => return Then::End,
-            Err(fault) => return self.failed(&fault),
+            Err(fault) => return self.failed(&fault).await,
         };
         if self.due(work, &route) {
             return Then::Again;
@@ -205,16 +202,37 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
                 self.tell(work, Some(error.to_string())).await;
                 Then::Wait(CHECK)
             }
-            Err(LookError::Fault(fault)) => self.failed(&fault),
+            Err(LookError::Fault(fault)) => self.failed(&fault).await,
         }
     }
 
-    fn failed(&self, fault: &Fault) -> Then {
-        // A lease that was lost is asked for anew.
+    /// There is nobody to be called: nothing is taken, but the mapping may end or be changed all the same.
+    async fn wait_for_function(&self, work: &mut Work, problem: Option<String>) -> Then {
+        let key = self.place.mapping(&self.uuid);
+        match self.lambda.0.control.store.view(move |tx| MAPPINGS.get(tx, &key)).await {
+            Ok(Some(mapping)) if mapping.task() == Task::Work => {
+                if mapping.revision != work.mapping.revision {
+                    work.changed(Arc::new(mapping));
+                    return Then::Again;
+                }
+                self.tell(work, problem).await;
+                Then::Wait(UNREADY)
+            }
+            Ok(_) => Then::End,
+            Err(fault) => self.failed(&fault).await,
+        }
+    }
+
+    async fn failed(&self, fault: &Fault) -> Then {
         if fault.kind() != FaultKind::Conflict {
             tracing::error!(mapping = %self.uuid, ?fault, "a queue could not be looked into");
+            return Then::Wait(UNREADY);
         }
-        Then::Wait(UNREADY)
+        // The lease was lost: it is asked for anew.
+        match self.held.hold().await {
+            Ok(None) => Then::End,
+            Ok(Some(_)) | Err(_) => Then::Wait(UNREADY),
+        }
     }
 
     async fn look(&self, lease: Lease, ask: Ask) -> Result<Looked, LookError> {
