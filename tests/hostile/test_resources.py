@@ -314,7 +314,7 @@ def test_a_memory_bomb_is_killed_with_awss_error(server, full, neighbour):
         assert "signal: killed" in payload["errorMessage"], payload
         report = report_of(answer)
         assert "Memory Size: 128 MB" in report and "Max Memory Used: 128 MB" in report, report
-        assert "Error Type: Runtime.ExitError" in report, report
+        assert "Error Type: Runtime.OutOfMemory" in report, report
 
 
 def test_a_child_that_is_killed_for_memory_takes_its_environment_along(server, full, neighbour):

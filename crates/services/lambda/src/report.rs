@@ -149,8 +149,8 @@ pub fn of_completion(completion: &Completion, subject: &Subject<'_>, log: System
             (Status::error(failure.error_type, true), Some(failure.line()))
         }
         Outcome::OutOfMemory => {
-            let failure = exited(request_id, Exit::OutOfMemory);
-            (Status::error(failure.error_type, true), Some(failure.line()))
+            // The caller reads of an exit; only the log says why.
+            (Status::error("Runtime.OutOfMemory", true), Some(exited(request_id, Exit::OutOfMemory).line()))
         }
         Outcome::Lost { reason } => {
             let failure = lost(request_id, reason);

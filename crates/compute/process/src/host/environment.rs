@@ -408,6 +408,10 @@ impl Environment for ProcessEnvironment {
         self.inner.gauge.memory()
     }
 
+    fn is_frozen(&self) -> Option<bool> {
+        self.quiet.is_frozen()
+    }
+
     async fn invoke(&mut self, invocation: Invocation) -> Completion {
         self.settle().await;
         if !std::mem::take(&mut self.alive) {

@@ -81,7 +81,8 @@ impl Gauge {
         self.memory_bytes_max
     }
 
-    /// What the processes held when last measured.
+    /// What the processes held of their own when last measured: not what they share with the template that they are forks
+    /// of, which is there once.
     pub(crate) fn memory(&self) -> u64 {
         self.memory_bytes
     }
@@ -97,8 +98,10 @@ impl Gauge {
         });
         let process = self.status.as_ref().and_then(read).unwrap_or_default();
         let kibibytes = |name| field(&process, name).unwrap_or_default() * 1024;
-        self.memory_bytes = group.unwrap_or_default().max(kibibytes("VmRSS:"));
-        self.memory_bytes_max = self.memory_bytes_max.max(self.memory_bytes).max(kibibytes("VmHWM:"));
+        // The peak is that of AWS, where every function has an interpreter of its own: with what is shared.
+        let whole = group.unwrap_or_default().max(kibibytes("VmRSS:"));
+        self.memory_bytes = group.unwrap_or(whole);
+        self.memory_bytes_max = self.memory_bytes_max.max(whole).max(kibibytes("VmHWM:"));
     }
 }
 
@@ -188,6 +191,12 @@ impl Freezer {
         let file = File::options().write(true).open(path).ok();
         let unified = path.ends_with("cgroup.freeze");
         Self(Arc::new(Mutex::new(Freezing { file, unified, frozen: false, turn: 0 })))
+    }
+
+    /// Whether it is frozen; none where the host has no freezer.
+    pub(crate) fn is_frozen(&self) -> Option<bool> {
+        let state = self.0.lock();
+        state.file.as_ref().map(|_| state.frozen)
     }
 
     /// The present turn, for [`Freezer::freeze`].

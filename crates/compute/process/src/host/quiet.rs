@@ -44,6 +44,11 @@ impl Quiet {
         Self { env, freezer, state: Arc::default(), others }
     }
 
+    /// Whether the environment is frozen; none where the host has no freezer.
+    pub(crate) fn is_frozen(&self) -> Option<bool> {
+        self.freezer.is_frozen()
+    }
+
     /// There is work: calls a freeze off, or ends it.
     pub(crate) fn wake(&self) {
         let lying = {

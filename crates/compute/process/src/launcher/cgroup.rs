@@ -18,6 +18,9 @@ const CLEAR_PAUSE: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0
 /// What limits need, and what freezing uses when version 2 cannot.
 const CONTROLLERS: [&str; 5] = ["memory", "cpu", "cpuacct", "pids", "freezer"];
 
+/// How many ordinary processes all functions weigh as much as, on every processor.
+const PROCESSES_WORTH: u64 = 2;
+
 /// What may wait in the sockets of one group, where that is counted apart.
 const SOCKET_BYTES_MAX: u64 = 64 << 20;
 
@@ -73,6 +76,7 @@ impl Hierarchies {
                         if mount.options.split(',').any(|option| option == controller) {
                             let base = mount.own_folder(own, controller);
                             if let Some(folder) = make_instance(&base, instance) {
+                                weigh(&folder);
                                 found.legacy.insert(controller, folder);
                             }
                         }
@@ -82,6 +86,7 @@ impl Hierarchies {
                     let base = mount.own_folder(own, "");
                     if let Some(folder) = make_instance(&base, instance) {
                         found.unified_controllers = delegate(&base, &folder);
+                        weigh(&folder);
                         found.unified = Some(folder);
                     }
                 }
@@ -337,6 +342,21 @@ fn make_instance(base: &Path, instance: &str) -> Option<PathBuf> {
         }
         Err(_) => None,
     }
+}
+
+/// Gives all functions together the weight of some ordinary processes on every processor. A group has that of one on all
+/// processors together otherwise, and functions would wait behind whatever else the host does, the server among it.
+fn weigh(folder: &Path) {
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let times = processors * PROCESSES_WORTH;
+    // Each of these is absent where the other version, or another controller, is.
+    drop(write_present(&folder.join("cpu.shares"), times * 1024));
+    drop(write_present(&folder.join("cpu.weight"), (times * 100).min(10_000)));
+}
+
+fn write_present(file: &Path, value: u64) -> io::Result<()> {
+    use std::io::Write;
+    fs::OpenOptions::new().write(true).open(file)?.write_all(value.to_string().as_bytes())
 }
 
 /// Ends everything in the groups below a folder and waits, within bounds, until they are gone.

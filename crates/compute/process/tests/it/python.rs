@@ -344,7 +344,19 @@ fn state_stays_between_invocations_also_across_a_freeze() {
                 tokio::time::sleep(std::time::Duration::from_millis(40)).await;
             }
         }
-        assert!(environment.memory_bytes() > 1 << 20);
+        let memory = environment.memory_bytes();
+        assert!(memory > 1 << 20 && memory < 48 << 20, "{memory}");
+        // It is frozen when it has been quiet for long enough, where that can be done.
+        if environment.is_frozen().is_some() {
+            let frozen = async {
+                while environment.is_frozen() != Some(true) {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(std::time::Duration::from_secs(10), frozen).await.unwrap();
+            environment.invoke(event("r-21", "{}")).await;
+            assert_eq!(environment.is_frozen(), Some(false));
+        }
         environment.stop().await;
     });
 }

@@ -459,6 +459,10 @@ impl<E: Environment> Environment for LoggedEnvironment<E> {
         self.environment.memory_bytes()
     }
 
+    fn is_frozen(&self) -> Option<bool> {
+        self.environment.is_frozen()
+    }
+
     /// The completion's `log_tail` holds the platform's lines too: it is what `LogType=Tail` answers.
     async fn invoke(&mut self, invocation: Invocation) -> Completion {
         let request_id: Arc<str> = Arc::from(invocation.request_id.as_str());

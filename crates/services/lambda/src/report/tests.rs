@@ -119,6 +119,9 @@ fn failures_have_awss_documents() {
     assert!(lines[2].contains("Max Memory Used: 36 MB\tStatus: timeout\tIsolation: full\t"), "{lines:?}");
     let (lines, ..) = said(Outcome::Exited(Exit::Status(3)));
     assert!(lines[2].contains("\tStatus: error\tError Type: Runtime.ExitError\tIsolation: full\t"), "{lines:?}");
+    let (lines, document, _) = said(Outcome::OutOfMemory);
+    assert!(lines[2].contains("\tStatus: error\tError Type: Runtime.OutOfMemory\tIsolation: full\t"), "{lines:?}");
+    assert_eq!(document["errorType"], "Runtime.ExitError");
     let own = Bytes::from_static(br#"{"errorMessage":"x","errorType":"ValueError"}"#);
     let (lines, document, _) = said(Outcome::FunctionError { error_type: "ValueError".into(), payload: own });
     assert_eq!(document["errorType"], "ValueError");

@@ -14,6 +14,18 @@ fn mounts_are_read_and_own_folders_found() {
     assert!(Mount::parse("garbage").is_none());
 }
 
+#[test]
+fn all_functions_weigh_as_much_as_some_processes_on_every_processor() {
+    let tree = Tree::new(&[("v1/cpu.shares", "1024"), ("v2/cpu.weight", "100"), ("memory/tasks", "")]);
+    for folder in ["v1", "v2", "memory"] {
+        weigh(&tree.path(folder));
+    }
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert!(tree.read("v1/cpu.shares").starts_with(&(2048 * processors).to_string()));
+    assert!(tree.read("v2/cpu.weight").starts_with(&(200 * processors).min(10_000).to_string()));
+    assert!(!tree.path("memory/cpu.shares").exists() && !tree.path("v1/cpu.weight").exists());
+}
+
 /// A tree like a kernel's: folders and plain files. What is written can be read back; nothing happens of it.
 struct Tree(tempfile::TempDir);
 
