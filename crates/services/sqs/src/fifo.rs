@@ -173,7 +173,7 @@ pub(crate) fn repeat(found: &Found, tx: &Tx, attempt: &str, seconds: u32) -> Res
         found.hide(tx, number, &hidden)?;
         taken.push(Taken { number, record: hidden.record, body });
     }
-    Ok((!taken.is_empty()).then_some(Catch { taken, next_due: None }))
+    Ok((!taken.is_empty()).then_some(Catch { taken, next_due: None, more: false }))
 }
 
 /// Remembers what a receive attempt was given.

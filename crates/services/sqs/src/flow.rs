@@ -22,6 +22,8 @@ use crate::{
 const SURFACED_MAX: usize = 20;
 /// How often one receive looks for more when what it found had expired, went to the dead-letter queue or is delayed.
 const LOOKS_MAX: usize = 20;
+/// Delayed messages that a look among the new ones passes over at a time, once it has met nothing else.
+const PASSED_OVER: usize = 32;
 /// Bytes that one receive answers at most; a single message always fits.
 const RECEIVE_BYTES_MAX: usize = 4 << 20;
 
@@ -48,6 +50,8 @@ pub(crate) struct Catch {
     pub(crate) taken: Vec<Taken>,
     /// When the next hidden message can be seen.
     pub(crate) next_due: Option<Timestamp>,
+    /// Not everything was looked at: another look may bring something.
+    pub(crate) more: bool,
 }
 
 /// What came of a deletion or a change of visibility.
@@ -190,22 +194,22 @@ impl Found {
     /// Takes up to `wanted` messages and hides them for `seconds`.
     pub(crate) fn take(&self, cx: &Cx, tx: &Tx, wanted: usize, seconds: u32) -> Result<Catch, Fault> {
         let next_due = self.surface(tx)?;
-        let mut net = Net { seconds, bytes: 0, taken: Vec::new() };
+        let mut net = Net { seconds, bytes: 0, taken: Vec::new(), passed: 0 };
         let mut more = true;
         for _ in 0..LOOKS_MAX {
-            let left = wanted - net.taken.len();
-            more = left > 0 && !net.is_full() && self.look(cx, tx, left, wanted, &mut net)?;
+            more = net.taken.len() < wanted && !net.is_full() && self.look(cx, tx, wanted, &mut net)?;
             if !more {
                 break;
             }
         }
         let in_flight = i64::try_from(net.taken.len()).unwrap_or(i64::MAX);
         self.change(tx, Change { in_flight, ..Change::default() })?;
-        Ok(Catch { taken: net.taken, next_due: if more { Some(tx.now()) } else { next_due } })
+        Ok(Catch { more: more || (net.taken.is_empty() && net.is_full()), taken: net.taken, next_due })
     }
 
     /// Looks once at the head of the queue: first what came back, then what is new. False when there is nothing.
-    fn look(&self, cx: &Cx, tx: &Tx, left: usize, wanted: usize, net: &mut Net) -> Result<bool, Fault> {
+    fn look(&self, cx: &Cx, tx: &Tx, wanted: usize, net: &mut Net) -> Result<bool, Fault> {
+        let left = wanted - net.taken.len();
         let ready = READY.claim(tx, &self.place.rows(&READY, &self.queue.id).prefix(), left)?;
         if ready.is_empty() {
             return if self.is_fifo() { Ok(false) } else { self.take_new(cx, tx, left, net) };
@@ -228,16 +232,21 @@ impl Found {
 
     /// Takes new messages of a standard queue; false when there are none.
     fn take_new(&self, cx: &Cx, tx: &Tx, left: usize, net: &mut Net) -> Result<bool, Fault> {
-        let mut last = None;
-        for (number, body) in self.new_messages(tx, left)? {
-            if net.is_full() {
+        let (mut last, mut room) = (None, left);
+        // Delayed messages lie among the new ones. Many of them are passed over in greater steps.
+        let limit = if net.passed > 0 && net.taken.is_empty() { PASSED_OVER } else { left };
+        for (number, body) in self.new_messages(tx, limit)? {
+            if net.is_full() || room == 0 {
                 break;
             }
-            last = Some(number);
-            if !body.filed {
-                let taken = self.take_one(cx, tx, number, body, Record::default(), None, net)?;
-                net.taken.extend(taken);
+            if body.filed {
+                net.passed += 1;
+                net.bytes += body.text.len();
+            } else if let Some(taken) = self.take_one(cx, tx, number, body, Record::default(), None, net)? {
+                net.taken.push(taken);
+                room -= 1;
             }
+            last = Some(number);
         }
         if let Some(number) = last {
             self.pass(tx, number)?;
@@ -384,6 +393,8 @@ pub(crate) struct Net {
     pub(crate) seconds: u32,
     pub(crate) bytes: usize,
     pub(crate) taken: Vec<Taken>,
+    /// Delayed messages among the new ones.
+    passed: usize,
 }
 
 impl Net {

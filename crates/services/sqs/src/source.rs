@@ -66,7 +66,7 @@ impl Queues for Sqs {
         let catch = found.take(cx, tx, most, hidden)?;
         Ok(Received {
             messages: catch.taken.iter().map(|taken| show(&found, taken)).collect(),
-            next_due: catch.next_due,
+            next_due: if catch.more { Some(tx.now()) } else { catch.next_due },
         })
     }
 

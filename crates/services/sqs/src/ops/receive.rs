@@ -65,6 +65,9 @@ impl Sqs {
             let (asking, cx) = (ask.clone(), cx.clone());
             let look = self.store.transact(move |tx| look(&cx, tx, &asking)).await?;
             let wait = Duration::from_secs(ask.wait.unwrap_or(look.found.queue.attributes.wait).into());
+            if look.catch.taken.is_empty() && look.catch.more && !*ending.borrow() {
+                continue;
+            }
             let left = wait.saturating_sub(self.env.monotonic().since(begun));
             if !look.catch.taken.is_empty() || left.is_zero() || *ending.borrow() {
                 let messages: Vec<Message> =

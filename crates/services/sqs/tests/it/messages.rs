@@ -320,3 +320,23 @@ async fn what_no_message_may_be_is_refused_in_aws_words() {
     let nowhere = "http://127.0.0.1:4566/000000000000/none";
     assert_eq!(world.send_message(crate::support::message(nowhere, "x")).await.unwrap_err(), gone);
 }
+
+#[tokio::test]
+async fn delayed_messages_do_not_hide_what_can_be_received() {
+    let world = World::new();
+    let url = world.create("q", &[]).await;
+    let delayed =
+        |number: u32| SendMessageRequest { delay_seconds: Some(60), ..message(&url, &format!("later {number}")) };
+    for number in 0..700 {
+        world.send_message(delayed(number)).await.unwrap();
+    }
+    world.send(&url, "now").await;
+    world.send_message(delayed(700)).await.unwrap();
+    world.send(&url, "now, too").await;
+    assert_eq!(world.bodies(&url, 1).await, ["now"]);
+    assert_eq!(world.bodies(&url, 10).await, ["now, too"]);
+    assert!(world.bodies(&url, 10).await.is_empty());
+    world.advance(60);
+    assert_eq!(world.bodies(&url, 2).await, ["later 0", "later 1"]);
+    assert_eq!(world.counts(&url).await.1, 2, "the first two can be seen again");
+}
