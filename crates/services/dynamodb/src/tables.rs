@@ -10,6 +10,7 @@
 //! | `dynamodb.changes` | account · region · table id · label | stream: what changed |
 //! | `dynamodb.expiry` | (global) second · account · region · name · digest of the item's key | which items expire when |
 //! | `dynamodb.backfill` | (global) account · region · name · index (0: expiry) | what is being filled, and how far |
+//! | `dynamodb.streams` | (global) time · account · region · name · table id | whose stream is looked at next for what is too old |
 //! | `dynamodb.trash` | (global) table id · index (0: everything) | rows that nobody can reach any more |
 //!
 //! A digest is sixteen bytes, as two numbers: so the items of a table lie in the order of the digests (a segment of a
@@ -30,6 +31,7 @@ pub(crate) const ITEMS: Table<Stored> = Table::new(Family::Item, "dynamodb.items
 pub(crate) const ENTRIES: Table<Stored> = Table::new(Family::Item, "dynamodb.entries", 1);
 pub(crate) const EXPIRY: Table<Expiring> = Table::new(Family::Queue, "dynamodb.expiry", 1);
 pub(crate) const BACKFILL: Table<Backfill> = Table::new(Family::Queue, "dynamodb.backfill", 1);
+pub(crate) const STREAMS: Table<Streamed> = Table::new(Family::Queue, "dynamodb.streams", 1);
 pub(crate) const TRASH: Table<Trash> = Table::new(Family::Queue, "dynamodb.trash", 1);
 const COUNTS: &str = "dynamodb.counts";
 const COLLECTIONS: &str = "dynamodb.collections";
@@ -84,6 +86,14 @@ pub(crate) struct Backfill {
     /// The last key that was handled.
     #[n(1)]
     pub(crate) after: Option<ByteVec>,
+}
+
+/// A table that has, or had, a stream.
+#[derive(Clone, Copy, Debug, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Streamed {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub(crate) id: Id,
 }
 
 /// Rows that nobody can reach any more.
@@ -213,9 +223,14 @@ impl Rows {
         Ok((tx.counter(&self.count(index, "items"))?, tx.counter(&self.count(index, "bytes"))?))
     }
 
+    /// The streams of the table.
+    pub(crate) fn all_changes(&self) -> Key {
+        self.named(Family::Stream, CHANGES)
+    }
+
     /// The stream of this label.
     pub(crate) fn changes(&self, label: &str) -> Key {
-        self.named(Family::Stream, CHANGES).str(label)
+        self.all_changes().str(label)
     }
 
     /// All prefixes under which the table, or one of its indexes, has rows.
@@ -228,7 +243,7 @@ impl Rows {
             self.base(&ENTRIES),
             self.named(Family::Item, COUNTS),
             self.named(Family::Item, COLLECTIONS),
-            self.named(Family::Stream, CHANGES),
+            self.all_changes(),
         ]
     }
 }
@@ -246,6 +261,11 @@ pub(crate) fn expiry_key(at: Timestamp, account: AccountId, region: &Region, nam
 /// What is being filled.
 pub(crate) fn backfill_key(account: AccountId, region: &Region, name: &str, index: u64) -> Key {
     BACKFILL.global_key(None).str(account.as_str()).str(region.as_str()).str(name).u64(index)
+}
+
+/// When a table's streams are looked at.
+pub(crate) fn stream_key(at: Timestamp, account: AccountId, region: &Region, name: &str, id: &Id) -> Key {
+    STREAMS.global_key(None).time(at).str(account.as_str()).str(region.as_str()).str(name).bytes(id)
 }
 
 /// What is to be freed.

@@ -1,5 +1,7 @@
 //! The one way in which an item changes: with its entries in indexes, counts, expiry and stream record, in one commit.
 
+use std::time::Duration;
+
 use base_types::{Fault, Timestamp};
 use lang_dynamodb::{Item, Value, item_size};
 use minicbor::{Decode, Encode, bytes::ByteVec};
@@ -17,7 +19,10 @@ const COLLECTION_BYTES_MAX: i64 = 10 << 30;
 /// AWS passes over what expired longer ago than this.
 const EXPIRED_YEARS_MAX: u64 = 5 * 365 * 24 * 3600;
 
-const CHANGES: Table<Change> = Table::new(Family::Stream, "dynamodb.changes", 1);
+pub(crate) const CHANGES: Table<Change> = Table::new(Family::Stream, "dynamodb.changes", 1);
+
+/// How long a stream's records are kept.
+pub(crate) const CHANGES_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// A record of a stream.
 #[derive(Clone, Debug, Encode, Decode)]

@@ -43,6 +43,9 @@ impl DynamoDb {
         let rows = Rows { account: cx.account, region: cx.region.clone(), id: record.id };
         let target = Target { name: named.name, record, rows };
         target.save(tx)?;
+        if target.record.stream.is_some() {
+            target.file_stream(tx)?;
+        }
         tags::put(tx, cx, &target.arn(), input.tags.iter().flatten())?;
         Ok(CreateTableOutput { table_description: Some(target.describe(tx, Stage::Creating)?) })
     }

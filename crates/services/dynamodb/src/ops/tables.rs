@@ -99,7 +99,12 @@ impl DynamoDb {
                         target.name
                     )));
                 }
-                (false, stream) => target.record.stream = stream,
+                (false, stream) => {
+                    if target.record.stream.is_none() {
+                        target.file_stream(tx)?;
+                    }
+                    target.record.stream = stream;
+                }
                 (true, None) => {
                     if let Some(stream) = &mut target.record.stream {
                         stream.enabled = false;

@@ -7,7 +7,7 @@ use base_types::{AccountId, Region, Timestamp};
 use model_dynamodb::*;
 use services_dynamodb::DynamoDbReconciler;
 use services_kernel::{Cx, Dispatcher, Reconciler};
-use store_api::Store;
+use store_api::{Direction, Family, KeyRange, Store, Tx};
 use wire_schema::{Model, ServiceError, Survey, validate};
 
 /// 2026-11-23T12:00:00Z.
@@ -77,6 +77,12 @@ impl World {
             Err(Error::violated(&violations, None))
         };
         outcome.map_err(|error| (error.code().to_owned(), error.message().to_owned()))
+    }
+
+    /// How many records all streams hold.
+    pub(crate) async fn changes(&self) -> usize {
+        let all = |tx: &Tx| tx.scan(&KeyRange::family(Family::Stream), usize::MAX, Direction::Forward);
+        self.store.view(all).await.unwrap().len()
     }
 
     /// Lets the background work do what is due now.

@@ -60,6 +60,25 @@ async fn items_expire_when_their_time_has_come_and_not_before() {
 }
 
 #[tokio::test]
+async fn what_a_stream_holds_is_kept_for_a_day() {
+    let world = World::new();
+    let stream = StreamSpecification { stream_enabled: true, stream_view_type: Some(StreamViewType::NewImage) };
+    world.create(CreateTableInput { stream_specification: Some(stream), ..simple("things") }).await.unwrap();
+    // The store keeps something of its own beside them.
+    let none = world.changes().await;
+    for id in 0..200 {
+        world.put(put(&id.to_string(), &[])).await.unwrap();
+    }
+    world.env.advance(Duration::from_secs(3600));
+    world.put(put("later", &[])).await.unwrap();
+    for (minutes, left) in [(0, 201), (22 * 60, 201), (90, 1), (60, 0), (6000, 0)] {
+        world.env.advance(Duration::from_secs(minutes * 60));
+        world.reconcile().await;
+        assert_eq!(world.changes().await - none, left, "after {minutes} more minutes");
+    }
+}
+
+#[tokio::test]
 async fn an_index_made_later_has_what_is_there_and_what_comes() {
     let world = World::new();
     world.create(simple("things")).await.unwrap();
