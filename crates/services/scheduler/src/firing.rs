@@ -20,6 +20,8 @@ use crate::{
 pub(crate) const BATCH_MAX: usize = 256;
 /// Bytes of inputs after which it fires no further one.
 const BATCH_BYTES_MAX: usize = 2 << 20;
+/// Keys and bytes that it has written after which it fires no further one: a topic may have many subscribers.
+const WRITTEN_MAX: (usize, usize) = (8_000, 4 << 20);
 /// The service's principal.
 const HOST: &str = "scheduler.amazonaws.com";
 
@@ -55,7 +57,8 @@ impl<O: Operations> Scheduler<O> {
                 continue;
             };
             bytes += self.fire(tx, named, &schedule, filed, mode, &mut zones)?;
-            if bytes > BATCH_BYTES_MAX {
+            let (keys, written) = tx.written();
+            if bytes > BATCH_BYTES_MAX || keys > WRITTEN_MAX.0 || written > WRITTEN_MAX.1 {
                 break;
             }
         }
