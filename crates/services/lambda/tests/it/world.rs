@@ -133,6 +133,8 @@ pub(crate) struct World {
     pub(crate) taken: Arc<Mutex<Vec<(String, Delivery)>>>,
     pub(crate) cx: Cx,
     pub(crate) sqs: Arc<Sqs>,
+    /// Who takes deliveries, functions among them.
+    pub(crate) destinations: Destinations,
     service: Arc<Lambda<Scripted, Lines>>,
     stop: watch::Sender<bool>,
     home: Arc<tempfile::TempDir>,
@@ -177,7 +179,7 @@ impl World {
             credentials: Arc::new(Credentials),
             logs: lines.clone(),
             meter: Arc::<Metered>::clone(&meter),
-            destinations,
+            destinations: destinations.clone(),
             queues: Arc::new(sqs.clone()),
             settings: Settings::default(),
         });
@@ -188,6 +190,7 @@ impl World {
             env,
             store,
             sqs: Arc::new(sqs),
+            destinations,
             service: Arc::new(lambda.clone()),
             lambda,
             host,
