@@ -182,11 +182,4 @@ async fn a_streams_mapping_is_checked_and_named_as_missing() {
     let failure = world.fails("CreateEventSourceMapping", sound).await;
     assert_eq!((failure.status, failure.code.as_str()), (501, "NotImplementedException"));
     assert_eq!(failure.message, "Pileus does not support DynamoDB Streams as event source yet.");
-    let kafka = json!({
-        "FunctionName": "f",
-        "SelfManagedEventSource": { "Endpoints": { "KAFKA_BOOTSTRAP_SERVERS": ["kafka.example.com:9092"] } },
-        "Topics": ["t"],
-    });
-    let failure = world.fails("CreateEventSourceMapping", kafka).await;
-    assert_eq!(failure.code, "NotImplementedException");
 }

@@ -20,7 +20,7 @@ impl World {
         let delivery = Delivery { body: Bytes::from_static(br#"{"n":1}"#), ..Delivery::default() };
         let outcome = self.store.transact(move |tx| match destinations.deliver(&cx, tx, &target, &delivery) {
             Err(DeliveryError::Fault(fault)) => Err(fault),
-            Err(DeliveryError::Denied(text)) => Ok(Err(text)),
+            Err(DeliveryError::Denied(text)) => Ok(Err(text.trim_start_matches("AccessDeniedException: ").to_owned())),
             Err(other) => Ok(Err(format!("not denied: {other}"))),
             Ok(()) => Ok(Ok(())),
         });
@@ -102,7 +102,7 @@ async fn the_arn_that_is_called_decides_whose_policy_is_asked() {
     assert!(world.deliver(&rule, &format!("{FUNCTION}:1")).await.is_err(), "so is the version's");
     world.permit_service("on-function", "events.amazonaws.com", json!({})).await;
     assert_eq!(world.deliver(&rule, FUNCTION).await, Ok(()));
-    let nobody = world.deliver(&rule, &FUNCTION.replace(":f", ":nobody")).await.unwrap_err();
+    let nobody = world.deliver(&rule, &FUNCTION.replace("function:f", "function:nobody")).await.unwrap_err();
     assert!(nobody.starts_with("User: events.amazonaws.com is not authorized"), "{nobody}: nothing is told of it");
 }
 
