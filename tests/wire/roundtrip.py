@@ -36,7 +36,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SERVICES = ["lambda", "logs", "sts", "sqs"]
+SERVICES = ["lambda", "logs", "sts", "sqs", "scheduler"]
 PROTOCOLS = {
     "json-1.0": "json", "json-1.1": "json", "rest-json": "rest-json", "rest-xml": "rest-xml", "query": "query",
 }
@@ -225,6 +225,7 @@ CLASSES = {
     sre.CATEGORY_DIGIT: "0123456789",
     sre.CATEGORY_WORD: "abcXYZ019_",
     sre.CATEGORY_SPACE: " \t",
+    sre.CATEGORY_NOT_SPACE: "aZ0-_",
 }
 
 

@@ -58,6 +58,8 @@ fn main() -> Result<(), Failure> {
         let answer = match order.service.as_str() {
             "lambda" => answer::<model_lambda::Api>(&order)?,
             "logs" => answer::<model_logs::Api>(&order)?,
+            "pipes" => answer::<model_pipes::Api>(&order)?,
+            "scheduler" => answer::<model_scheduler::Api>(&order)?,
             "sqs" => answer::<model_sqs::Api>(&order)?,
             "sts" => answer::<model_sts::Api>(&order)?,
             "dynamic" => match dynamic::install(&order.description) {
