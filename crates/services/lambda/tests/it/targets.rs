@@ -81,7 +81,7 @@ async fn a_service_needs_a_permission_that_names_it_and_its_resource() {
         world.call("RemovePermission", json!({ "FunctionName": "f", "StatementId": "mine" })).await;
         world.permit_service("both", service, json!({ "SourceArn": own, "SourceAccount": "222222222222" })).await;
         assert_eq!(world.deliver(&asks, FUNCTION).await, Err(denied), "{service}: one condition fails");
-        world.permit_service("all", service, json!({ "SourceArn": own.replace(":111111111111:", ":*:") })).await;
+        world.permit_service("all", service, json!({ "SourceArn": format!("{}*", &own[..own.len() - 1]) })).await;
         assert_eq!(world.deliver(&asks, FUNCTION).await, Ok(()), "{service}: ARNs may have wildcards");
         world.eventually("every delivery runs", || async { world.host.seen.lock().len() == 3 }).await;
         assert!(world.host.seen.lock().iter().all(|seen| &seen.payload[..] == br#"{"n":1}"#));

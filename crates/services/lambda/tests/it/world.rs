@@ -157,7 +157,8 @@ impl World {
     /// The service anew while the other still believes that it works: a process that hangs, and one that takes over.
     pub(crate) fn crashed(self) -> Self {
         let next = Self::over(self.env.clone(), self.store.clone(), self.home.clone());
-        // Its tasks are never told to stop.
+        // It renews no lease any more; what it was running hangs.
+        self.stop.send_replace(true);
         std::mem::forget(self);
         next
     }
