@@ -165,6 +165,7 @@ class Values:
                 if location in ("header", "uri") and isinstance(found[name], str):
                     # A header has no white space at its ends, a label is not empty.
                     found[name] = re.sub(r"[^\x21-\x7e]", "", found[name]) or "x"
+                    found[name] = found[name].ljust(int(member.metadata.get("min", 0)), "x")
                 if location == "headers":
                     found[name] = {
                         re.sub(r"[^a-z0-9-]", "", key.lower()) or "x": re.sub(r"[^\x21-\x7e]", "", value) or "x"
@@ -463,7 +464,8 @@ class Checks:
             if member.type_name == "boolean":
                 bad = True
             if bad == [{}]:
-                bad = [{next(iter(member.member.members)): "x" * 30}]
+                first, target = next(iter(member.member.members.items()))
+                bad = [{first: target.enum[0] if target.enum else "x" * 30}]
             answer = self.probe.ask(http_order(service, operation, values.value(shape) | {name: bad}) | {"do": "request"})
             ok = answer.get("status") == 501 and f" {name} of {operation.name}" in answer.get("message", "")
             self.check("refused member", ok, f"{service.name} {operation.name}.{name}={bad!r}: {answer}")

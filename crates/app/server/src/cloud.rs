@@ -11,11 +11,11 @@ use edge_gateway::{Body, Call, Key, Lookup, OwnCall, Upstream, UrlCall};
 use edge_outbound::HttpOutbound;
 use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use services_dynamodb::DynamoDb;
+use services_events::EventBridge;
 use services_kernel::{
     AnswerHeaders, AuditRetention, BlobSweep, Cx, Dispatcher, IdempotencySweep, PageTokens, Principal, Reconciler,
     keep_reconciling,
 };
-use services_events::EventBridge;
 use services_lambda::{Lambda, archive::CodeFolder, url::UrlBase};
 use services_logs::CloudWatchLogs;
 use services_pipes::Pipes;

@@ -1467,12 +1467,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             query: &[],
         },
         UnsupportedOperation {
-            name: "CreateEventSourceMapping",
-            method: "POST",
-            path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings")],
-            query: &[],
-        },
-        UnsupportedOperation {
             name: "DeleteCapacityProvider",
             method: "DELETE",
             path: &[
@@ -1490,12 +1484,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("code-signing-configs"),
                 Segment::Label("CodeSigningConfigArn"),
             ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "DeleteEventSourceMapping",
-            method: "DELETE",
-            path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings"), Segment::Label("UUID")],
             query: &[],
         },
         UnsupportedOperation {
@@ -1551,12 +1539,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             query: &[],
         },
         UnsupportedOperation {
-            name: "GetEventSourceMapping",
-            method: "GET",
-            path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings"), Segment::Label("UUID")],
-            query: &[],
-        },
-        UnsupportedOperation {
             name: "ListCapacityProviders",
             method: "GET",
             path: &[Segment::Literal("2025-11-30"), Segment::Literal("capacity-providers")],
@@ -1577,12 +1559,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Label("FunctionName"),
                 Segment::Literal("durable-executions"),
             ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "ListEventSourceMappings",
-            method: "GET",
-            path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings")],
             query: &[],
         },
         UnsupportedOperation {
@@ -1669,12 +1645,6 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
                 Segment::Literal("code-signing-configs"),
                 Segment::Label("CodeSigningConfigArn"),
             ],
-            query: &[],
-        },
-        UnsupportedOperation {
-            name: "UpdateEventSourceMapping",
-            method: "PUT",
-            path: &[Segment::Literal("2015-03-31"), Segment::Literal("event-source-mappings"), Segment::Label("UUID")],
             query: &[],
         },
     ],

@@ -31,14 +31,7 @@ pub trait Operations: Send + Sync + 'static {
     ///
     /// # Errors
     /// See [`OperationError`].
-    fn transact(
-        &self,
-        cx: &Cx,
-        tx: &Tx,
-        service: &str,
-        operation: &str,
-        input: &[u8],
-    ) -> Result<(), OperationError>;
+    fn transact(&self, cx: &Cx, tx: &Tx, service: &str, operation: &str, input: &[u8]) -> Result<(), OperationError>;
 
     /// Runs an operation that waits, to its end.
     ///
