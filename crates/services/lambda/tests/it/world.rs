@@ -22,6 +22,9 @@ use wire_schema::{Model, Schema, Seen, ServiceError, Survey, refused_member, val
 
 use crate::host::Scripted;
 
+/// What background work gets of the real time when simulated time has passed; three times.
+const CATCH_UP: Duration = Duration::from_millis(2);
+
 pub(crate) const ROLE: &str = "arn:aws:iam::111111111111:role/any";
 const ACCOUNT: &str = "111111111111";
 
@@ -309,11 +312,15 @@ impl World {
         })
     }
 
-    /// Moves time by `step`, and lets background work catch up with it: leases must not run out under it.
+    /// Moves time by `step`, and lets background work catch up with it: leases must not run out under it. What other
+    /// threads do takes a moment of the real time, too.
     pub(crate) async fn pass(&self, step: Duration) {
         self.env.advance(step);
-        for _ in 0..300 {
-            tokio::task::yield_now().await;
+        for _ in 0..3 {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            Env::real().sleep(CATCH_UP).await;
         }
     }
 
