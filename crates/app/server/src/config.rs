@@ -427,6 +427,8 @@ mod tests {
             ("PILEUS_CONNECTIONS_BODIES_MIB_MAX", "65"),
             ("PILEUS_OUTBOUND_PRIVATE", "refused"),
             ("PILEUS_OUTBOUND_ALLOW", "10.1.0.0/16,fd00::/8"),
+            ("PILEUS_SQS_ENDPOINT_STRATEGY", "path"),
+            ("SQS_ENDPOINT_STRATEGY", "domain"),
             ("PILEUS_LOG_LEVEL", "debug"),
             ("PILEUS_LOG_FORMAT", "json"),
             ("PILEUS_SHUTDOWN_SECONDS", "3"),
@@ -435,7 +437,7 @@ mod tests {
             assert_ne!(config, ServerConfig::default(), "{name}");
             assert!(config.check().is_ok(), "{name}");
         }
-        assert_eq!(VARIABLES.len(), 17);
+        assert_eq!(VARIABLES.len(), 19);
         let manual = include_str!("../../../../docs/configuration.md");
         for (name, _) in VARIABLES {
             assert!(manual.contains(&format!("`{name}`")), "{name} is not in docs/configuration.md");
