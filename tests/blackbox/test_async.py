@@ -120,9 +120,10 @@ def test_a_dead_letter_queue_gets_the_event(functions, name, queue):
 
 def test_a_target_that_nobody_serves_or_that_is_not_there_is_refused(functions, name):
     functions.create(name, SAYS)
-    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:news"
-    absent = f"arn:aws:sqs:{REGION}:{ACCOUNT}:absent"
-    for target, said in ((topic, "`sns`"), (absent, absent)):
+    bucket = "arn:aws:s3:::bucket"
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:absent"
+    queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:absent"
+    for target, said in ((bucket, "`s3`"), (topic, topic), (queue, queue)):
         with pytest.raises(ClientError) as refused:
             functions.lambda_.put_function_event_invoke_config(
                 FunctionName=name, DestinationConfig={"OnFailure": {"Destination": target}}
@@ -131,7 +132,7 @@ def test_a_target_that_nobody_serves_or_that_is_not_there_is_refused(functions, 
         assert error["Code"] == "InvalidParameterValueException" and said in error["Message"], error
         with pytest.raises(ClientError) as refused:
             functions.lambda_.update_function_configuration(FunctionName=name, DeadLetterConfig={"TargetArn": target})
-        assert said in refused.value.response["Error"]["Message"]
+        assert target in refused.value.response["Error"]["Message"]
 
 
 def test_the_command_line_configures_and_sends(functions, server, name):
