@@ -186,13 +186,9 @@ impl ChannelReader {
             let read = ready.try_io(|stream| stream.get_ref().read(&mut self.buffer[filled..]));
             self.buffer.truncate(filled + *read.as_ref().ok().and_then(|read| read.as_ref().ok()).unwrap_or(&0));
             match read {
-                Ok(Ok(read)) => {
-                    if read < wanted {
-                        // There was no more: the next word of the reactor is waited for without another look.
-                        ready.clear_ready();
-                    }
-                    return Ok(read);
-                }
+                // Less than there was room for says nothing: a read ends where another process wrote, or descriptors were
+                // sent along. Only a look that finds nothing says that the reactor's word is to be waited for.
+                Ok(Ok(read)) => return Ok(read),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {}
@@ -308,6 +304,34 @@ mod tests {
                 sender.join().unwrap();
                 return seen;
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_behind_one_with_descriptors_is_read_without_another_word() {
+        use std::{io::IoSlice, mem::MaybeUninit};
+
+        use rustix::{
+            fd::AsFd,
+            net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+        };
+        let (ours, mut theirs) = StdStream::pair().unwrap();
+        let (_writer, mut reader) = open(ours).unwrap();
+        reader.expect(1);
+        // All of it is there before anybody looks, and a read ends where the descriptors stand.
+        theirs.write_all(&frame(READY, 0, b"")).unwrap();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut along = SendAncillaryBuffer::new(&mut space);
+        let file = theirs.try_clone().unwrap();
+        let files = [file.as_fd()];
+        assert!(along.push(SendAncillaryMessage::ScmRights(&files)));
+        let sent = sendmsg(&theirs, &[IoSlice::new(&frame(RESPONSE, 1, b"first"))], &mut along, SendFlags::empty());
+        assert!(sent.is_ok());
+        theirs.write_all(&frame(RESPONSE, 1, b"second")).unwrap();
+        assert!(matches!(reader.next().await, Ok(Some(Message::Ready))));
+        for expected in ["first", "second"] {
+            let next = base_env::Env::real().timeout(std::time::Duration::from_secs(5), reader.next()).await;
+            assert!(matches!(next, Ok(Ok(Some(Message::Response(body)))) if body == expected), "{expected}");
         }
     }
 
