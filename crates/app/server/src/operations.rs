@@ -9,16 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use base_types::{Fault, FaultKind};
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use services_dynamodb::DynamoDb;
-use services_events::EventBridge;
 use services_kernel::{Audit, Cx};
-use services_logs::CloudWatchLogs;
-use services_pipes::Pipes;
 use services_ports::{FoundOperation, OperationError, Operations};
-use services_scheduler::Scheduler;
-use services_sns::Sns;
-use services_sqs::Sqs;
-use services_sts::Sts;
 use store_api::Tx;
 use wire_json::Members;
 use wire_schema::{
@@ -26,51 +18,20 @@ use wire_schema::{
     validate,
 };
 
-use crate::cloud::Functions;
+use crate::cloud::{Services, with_service};
 
 /// Deeper documents are not decoded.
 const DEPTH_MAX: usize = 64;
 
-/// The services by which operations run.
-pub(crate) struct Wired {
-    pub(crate) dynamodb: Arc<DynamoDb>,
-    pub(crate) events: Arc<EventBridge>,
-    pub(crate) lambda: Arc<Functions>,
-    pub(crate) logs: Arc<CloudWatchLogs>,
-    pub(crate) pipes: Arc<Pipes<Functions>>,
-    pub(crate) scheduler: Arc<Scheduler<AllOperations>>,
-    pub(crate) sns: Arc<Sns>,
-    pub(crate) sqs: Arc<Sqs>,
-    pub(crate) sts: Arc<Sts>,
-}
-
 /// The door to all operations. It is opened once all services are there, and closed at the end of the server: services
 /// hold it and it holds them.
 #[derive(Clone, Default)]
-pub(crate) struct AllOperations(Arc<RwLock<Option<Arc<Wired>>>>);
-
-/// Runs this for the service of that name: `$run::<Model>(&service, …)`.
-macro_rules! with_service {
-    ($wired:expr, $name:expr, $run:ident ( $($argument:expr),* ) $($wait:tt)*) => {
-        match $name {
-            "dynamodb" => $run::<model_dynamodb::Api, _>(&$wired.dynamodb, $($argument),*)$($wait)*,
-            "events" => $run::<model_events::Api, _>(&$wired.events, $($argument),*)$($wait)*,
-            "lambda" => $run::<model_lambda::Api, _>(&$wired.lambda, $($argument),*)$($wait)*,
-            "logs" => $run::<model_logs::Api, _>(&$wired.logs, $($argument),*)$($wait)*,
-            "pipes" => $run::<model_pipes::Api, _>(&$wired.pipes, $($argument),*)$($wait)*,
-            "scheduler" => $run::<model_scheduler::Api, _>(&$wired.scheduler, $($argument),*)$($wait)*,
-            "sns" => $run::<model_sns::Api, _>(&$wired.sns, $($argument),*)$($wait)*,
-            "sqs" => $run::<model_sqs::Api, _>(&$wired.sqs, $($argument),*)$($wait)*,
-            "sts" => $run::<model_sts::Api, _>(&$wired.sts, $($argument),*)$($wait)*,
-            other => Err(OperationError::NotServed(other.to_owned())),
-        }
-    };
-}
+pub(crate) struct AllOperations(Arc<RwLock<Option<Services>>>);
 
 impl AllOperations {
     /// Opens the door.
-    pub(crate) fn open(&self, wired: Wired) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(wired));
+    pub(crate) fn open(&self, services: Services) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(services);
     }
 
     /// Closes it: no service holds another any more.
@@ -78,33 +39,37 @@ impl AllOperations {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn wired(&self) -> Result<Arc<Wired>, OperationError> {
-        let wired = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        wired.ok_or_else(|| Fault::new(FaultKind::Unavailable, "run an operation: the server is not up").into())
+    fn services(&self) -> Result<Services, OperationError> {
+        let services = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        services.ok_or_else(|| Fault::new(FaultKind::Unavailable, "run an operation: the server is not up").into())
     }
 }
 
 impl Operations for AllOperations {
     fn find(&self, service: &str, operation: &str) -> Result<FoundOperation, OperationError> {
-        let wired = self.wired()?;
-        let found = with_service!(wired, ours(service), find(operation))?;
+        let services = self.services()?;
+        let found = with_service!(services, ours(service), find(operation), other => not_served(other))?;
         Ok(FoundOperation { name: found.name, transactional: found.class != Class::Flow, read_only: found.read_only })
     }
 
     fn check(&self, service: &str, operation: &str, input: &[u8]) -> Result<(), OperationError> {
-        let wired = self.wired()?;
-        with_service!(wired, ours(service), check(operation, input))
+        let services = self.services()?;
+        with_service!(services, ours(service), check(operation, input), other => not_served(other))
     }
 
     fn transact(&self, cx: &Cx, tx: &Tx, service: &str, operation: &str, input: &[u8]) -> Result<(), OperationError> {
-        let wired = self.wired()?;
-        with_service!(wired, ours(service), transact(cx, tx, operation, input))
+        let services = self.services()?;
+        with_service!(services, ours(service), transact(cx, tx, operation, input), other => not_served(other))
     }
 
     async fn flow(&self, cx: Cx, service: &str, operation: &str, input: Bytes) -> Result<(), OperationError> {
-        let wired = self.wired()?;
-        with_service!(wired, ours(service), flow(&cx, operation, &input).await)
+        let services = self.services()?;
+        with_service!(services, ours(service), flow(&cx, operation, &input).await, other => not_served(other))
     }
+}
+
+fn not_served<T>(service: &str) -> Result<T, OperationError> {
+    Err(OperationError::NotServed(service.to_owned()))
 }
 
 /// Our name of a service that AWS's SDKs call so.
