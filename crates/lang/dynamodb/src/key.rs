@@ -122,7 +122,7 @@ fn nested(operand: Operand) -> Result<Operand, Invalid> {
 }
 
 /// The comparator of `b ? a` that says what `a ? b` says.
-fn turned(comparator: Comparator) -> Comparator {
+pub(crate) fn turned(comparator: Comparator) -> Comparator {
     match comparator {
         Comparator::Less => Comparator::Greater,
         Comparator::LessOrEqual => Comparator::GreaterOrEqual,

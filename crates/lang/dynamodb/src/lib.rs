@@ -11,6 +11,7 @@
 //! | `condition` | condition and filter expressions: grammar and evaluation |
 //! | `key` | key conditions |
 //! | `update` | update expressions: grammar and application |
+//! | `partiql` | statements: the same conditions and updates in SQL's clothes |
 //! | `legacy` | the parameters from before there were expressions, evaluated by the same code |
 //!
 //! Messages are AWS's: a text that no service would refuse differently. Everything is bounded: an expression has at most
@@ -22,6 +23,7 @@ mod key;
 pub mod legacy;
 mod number;
 mod parser;
+pub mod partiql;
 mod path;
 mod placeholders;
 mod reserved;

@@ -5,6 +5,7 @@
 mod conditions;
 mod hostile;
 mod numbers;
+mod partiql;
 mod support;
 mod updates;
 mod values;
