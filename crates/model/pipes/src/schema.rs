@@ -112,7 +112,7 @@ pub(crate) static CREATE_PIPE_REQUEST: Schema = Schema::structure(
         Member::new("TargetParameters", &PIPE_TARGET_PARAMETERS),
         Member::new("RoleArn", &ROLE_ARN).required(),
         Member::new("Tags", &TAG_MAP),
-        Member::new("LogConfiguration", &PIPE_LOG_CONFIGURATION_PARAMETERS).stored(),
+        Member::new("LogConfiguration", &PIPE_LOG_CONFIGURATION_PARAMETERS),
         Member::new("KmsKeyIdentifier", &KMS_KEY_IDENTIFIER).stored(),
     ],
 );
@@ -444,10 +444,7 @@ pub(crate) static PIPE_ENRICHMENT_HTTP_PARAMETERS: Schema = Schema::structure(
 );
 pub(crate) static PIPE_ENRICHMENT_PARAMETERS: Schema = Schema::structure(
     "PipeEnrichmentParameters",
-    &[
-        Member::new("InputTemplate", &INPUT_TEMPLATE),
-        Member::new("HttpParameters", &PIPE_ENRICHMENT_HTTP_PARAMETERS).refused(Tolerated::Nothing),
-    ],
+    &[Member::new("InputTemplate", &INPUT_TEMPLATE), Member::new("HttpParameters", &PIPE_ENRICHMENT_HTTP_PARAMETERS)],
 );
 pub(crate) static PIPE_LIST: Schema = Schema::list("PipeList", &PIPE);
 pub(crate) static PIPE_LOG_CONFIGURATION: Schema = Schema::structure(
@@ -602,10 +599,7 @@ pub(crate) static PIPE_TARGET_BATCH_JOB_PARAMETERS: Schema = Schema::structure(
 );
 pub(crate) static PIPE_TARGET_CLOUD_WATCH_LOGS_PARAMETERS: Schema = Schema::structure(
     "PipeTargetCloudWatchLogsParameters",
-    &[
-        Member::new("LogStreamName", &LOG_STREAM_NAME).refused(Tolerated::Nothing),
-        Member::new("Timestamp", &JSON_PATH).refused(Tolerated::Nothing),
-    ],
+    &[Member::new("LogStreamName", &LOG_STREAM_NAME), Member::new("Timestamp", &JSON_PATH)],
 );
 pub(crate) static PIPE_TARGET_ECS_TASK_PARAMETERS: Schema = Schema::structure(
     "PipeTargetEcsTaskParameters",
@@ -666,7 +660,7 @@ pub(crate) static PIPE_TARGET_PARAMETERS: Schema = Schema::structure(
         Member::new("EcsTaskParameters", &PIPE_TARGET_ECS_TASK_PARAMETERS).refused(Tolerated::Nothing),
         Member::new("BatchJobParameters", &PIPE_TARGET_BATCH_JOB_PARAMETERS).refused(Tolerated::Nothing),
         Member::new("SqsQueueParameters", &PIPE_TARGET_SQS_QUEUE_PARAMETERS),
-        Member::new("HttpParameters", &PIPE_TARGET_HTTP_PARAMETERS).refused(Tolerated::Nothing),
+        Member::new("HttpParameters", &PIPE_TARGET_HTTP_PARAMETERS),
         Member::new("RedshiftDataParameters", &PIPE_TARGET_REDSHIFT_DATA_PARAMETERS).refused(Tolerated::Nothing),
         Member::new("SageMakerPipelineParameters", &PIPE_TARGET_SAGE_MAKER_PIPELINE_PARAMETERS)
             .refused(Tolerated::Nothing),
@@ -960,7 +954,7 @@ pub(crate) static UPDATE_PIPE_REQUEST: Schema = Schema::structure(
         Member::new("Target", &ARN),
         Member::new("TargetParameters", &PIPE_TARGET_PARAMETERS),
         Member::new("RoleArn", &ROLE_ARN).required(),
-        Member::new("LogConfiguration", &PIPE_LOG_CONFIGURATION_PARAMETERS).stored(),
+        Member::new("LogConfiguration", &PIPE_LOG_CONFIGURATION_PARAMETERS),
         Member::new("KmsKeyIdentifier", &KMS_KEY_IDENTIFIER).stored(),
     ],
 );

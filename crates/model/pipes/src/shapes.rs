@@ -140,7 +140,7 @@ pub struct CreatePipeRequest {
     pub role_arn: String,
     /// `Tags`.
     pub tags: Option<BTreeMap<String, String>>,
-    /// `LogConfiguration`. Kept without effect.
+    /// `LogConfiguration`.
     pub log_configuration: Option<PipeLogConfigurationParameters>,
     /// `KmsKeyIdentifier`. Kept without effect.
     pub kms_key_identifier: Option<String>,
@@ -520,7 +520,7 @@ wire_schema::structure!(PipeEnrichmentHttpParameters, schema::PIPE_ENRICHMENT_HT
 pub struct PipeEnrichmentParameters {
     /// `InputTemplate`.
     pub input_template: Option<String>,
-    /// `HttpParameters`. Not supported.
+    /// `HttpParameters`.
     pub http_parameters: Option<PipeEnrichmentHttpParameters>,
 }
 wire_schema::structure!(PipeEnrichmentParameters, schema::PIPE_ENRICHMENT_PARAMETERS, { 0 => input_template, 1 => http_parameters,  });
@@ -730,9 +730,9 @@ wire_schema::structure!(PipeTargetBatchJobParameters, schema::PIPE_TARGET_BATCH_
 /// `PipeTargetCloudWatchLogsParameters`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PipeTargetCloudWatchLogsParameters {
-    /// `LogStreamName`. Not supported.
+    /// `LogStreamName`.
     pub log_stream_name: Option<String>,
-    /// `Timestamp`. Not supported.
+    /// `Timestamp`.
     pub timestamp: Option<String>,
 }
 wire_schema::structure!(PipeTargetCloudWatchLogsParameters, schema::PIPE_TARGET_CLOUD_WATCH_LOGS_PARAMETERS, { 0 => log_stream_name, 1 => timestamp,  });
@@ -834,7 +834,7 @@ pub struct PipeTargetParameters {
     pub batch_job_parameters: Option<PipeTargetBatchJobParameters>,
     /// `SqsQueueParameters`.
     pub sqs_queue_parameters: Option<PipeTargetSqsQueueParameters>,
-    /// `HttpParameters`. Not supported.
+    /// `HttpParameters`.
     pub http_parameters: Option<PipeTargetHttpParameters>,
     /// `RedshiftDataParameters`. Not supported.
     pub redshift_data_parameters: Option<PipeTargetRedshiftDataParameters>,
@@ -1122,7 +1122,7 @@ pub struct UpdatePipeRequest {
     pub target_parameters: Option<PipeTargetParameters>,
     /// `RoleArn`.
     pub role_arn: String,
-    /// `LogConfiguration`. Kept without effect.
+    /// `LogConfiguration`.
     pub log_configuration: Option<PipeLogConfigurationParameters>,
     /// `KmsKeyIdentifier`. Kept without effect.
     pub kms_key_identifier: Option<String>,

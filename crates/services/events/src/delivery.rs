@@ -8,9 +8,9 @@ use store_api::Tx;
 use wire_schema::ServiceError;
 
 use crate::{
-    EventBridge,
+    EventBridge, calls,
     event::{Event, detail},
-    names::BusName,
+    names::{BusName, named},
     ops::buses::permitted,
 };
 
@@ -36,6 +36,13 @@ impl Deliver for EventBridge {
     }
 
     fn check(&self, cx: &Cx, tx: &Tx, target: &Arn) -> Result<(), DeliveryError> {
+        // A destination is called, not delivered to; whoever does that asks before whether it is there.
+        if named(target, "api-destination").is_some() {
+            cx.authorize::<Error>(tx, "events:InvokeApiDestination", target)
+                .map_err(|error| DeliveryError::Denied(error.message().to_owned()))?;
+            let found = calls::destination(tx, &target.to_string())?;
+            return found.map(drop).ok_or_else(|| DeliveryError::NotFound(target.to_string()));
+        }
         self.target(cx, tx, target).map(drop)
     }
 

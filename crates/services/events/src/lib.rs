@@ -56,7 +56,7 @@ mod transform;
 use std::sync::Arc;
 
 use base_env::Env;
-pub use calls::ApiCalls;
+pub use calls::{ApiCalls, ApiDestinations};
 pub use chunks::ChunkReconciler;
 use services_kernel::PageTokens;
 use services_ports::{Destinations, Outbound};

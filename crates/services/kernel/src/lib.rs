@@ -5,6 +5,7 @@
 //! | [`context`](Cx) | who asks, from where, on whose behalf, how deep: the [`Cx`] that every operation and every port receives |
 //! | [`answer`](AnswerHeaders) | what an operation says beside its answer: headers beyond the model |
 //! | [`Cx::authorize`] | the one seam through which an operation asks "may they?" |
+//! | [`policies`](resource_policy) | policies of resources, read once |
 //! | [`dispatch`](Dispatcher) | owns the transaction: begin → authorise → operation → audit → commit → answer |
 //! | [`tags`](Tags) | tags of any resource, by its ARN |
 //! | [`page_tokens`](PageTokens) | sealed pagination tokens: opaque, bound to the request they continue |
@@ -27,6 +28,7 @@ mod dispatch;
 mod idempotency;
 mod lineage;
 mod page_tokens;
+mod policies;
 mod quotas;
 mod reconcile;
 mod tags;
@@ -39,6 +41,7 @@ pub use dispatch::Dispatcher;
 pub use idempotency::{Idempotency, IdempotencySweep, Replay};
 pub use lineage::{Lineage, Passed};
 pub use page_tokens::{InvalidPageToken, PageTokens};
+pub use policies::resource_policy;
 pub use quotas::{Quota, Quotas};
 pub use reconcile::{Reconciler, keep_reconciling};
 pub use tags::{TAGS_MAX, TagLimitExceeded, Tags};

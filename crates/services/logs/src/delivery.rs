@@ -20,6 +20,7 @@ use store_segments::{Batch, Durability, Entry, GroupId, StreamId};
 use crate::{
     CloudWatchLogs,
     batch::{BATCH_BYTES_MAX, EVENT_OVERHEAD_BYTES},
+    names,
     tables::{self, Intent, Place},
 };
 
@@ -81,7 +82,14 @@ impl Deliver for CloudWatchLogs {
         if delivery.body.len() > BATCH_BYTES_MAX - EVENT_OVERHEAD_BYTES {
             return Err(refused("it is too large for a log event"));
         }
-        let place = self.ensure_stream(&found.cx, tx, &found.name, &stream_name(cx))?;
+        let stream = match &delivery.log_stream {
+            Some(name) => {
+                names::check_stream(name).map_err(|error| refused(&error.to_string()))?;
+                name.clone()
+            }
+            None => stream_name(cx),
+        };
+        let place = self.ensure_stream(&found.cx, tx, &found.name, &stream)?;
         let intent = Intent {
             group: place.group.to_be_bytes(),
             stream: place.stream.to_be_bytes(),

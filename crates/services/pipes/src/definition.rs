@@ -10,6 +10,7 @@ use services_kernel::Cx;
 
 use crate::{
     error::{invalid, unsupported},
+    journal::{Level, LogSettings},
     names::{self, Named},
     tables::Pipe,
     template::{self, Variables},
@@ -19,6 +20,26 @@ use crate::{
 const BATCH: u64 = 10;
 /// What one commit hands over at most.
 const BATCH_DIRECT_MAX: usize = 256;
+
+/// Who answers, where an answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A function: it gets the batch as an array.
+    Function,
+    /// An API destination: it gets the events one by one.
+    Endpoint,
+}
+
+impl Peer {
+    /// What an ARN names.
+    pub(crate) fn of(arn: &Arn) -> Option<Self> {
+        match arn.service.as_str() {
+            "lambda" if arn.resource.starts_with("function:") => Some(Self::Function),
+            "events" if arn.resource.starts_with("api-destination/") => Some(Self::Endpoint),
+            _ => None,
+        }
+    }
+}
 
 /// A pipe, ready to work.
 #[derive(Clone, Debug)]
@@ -32,11 +53,14 @@ pub(crate) struct Definition {
     pub(crate) window: Duration,
     pub(crate) patterns: Vec<EventPattern>,
     pub(crate) enrichment_template: Option<String>,
+    /// `EnrichmentParameters`.
+    pub(crate) enrichment_parameters: Value,
     pub(crate) template: Option<String>,
-    /// The target is a function whose answer is waited for.
-    pub(crate) waits: bool,
-    /// `SqsQueueParameters` and `EventBridgeEventBusParameters`.
+    /// Who is the target, when its answer is waited for.
+    pub(crate) waits: Option<Peer>,
+    /// `TargetParameters`.
     pub(crate) parameters: Value,
+    pub(crate) log: Option<LogSettings>,
 }
 
 /// Reads a stored document; absent is `null`.
@@ -66,16 +90,22 @@ impl Definition {
                 .collect::<Result<_, _>>()?,
         };
         let invocation = text(&to, "/LambdaFunctionParameters/InvocationType");
-        let waits = target.service == "lambda" && invocation.as_deref() != Some("FIRE_AND_FORGET");
+        let waits = Peer::of(&target).filter(|_| invocation.as_deref() != Some("FIRE_AND_FORGET"));
+        let asked = document(pipe.enrichment_parameters.as_ref());
+        // Who takes events one by one gets them so from the source, too.
+        let singly = waits == Some(Peer::Endpoint) || enrichment.as_ref().and_then(Peer::of) == Some(Peer::Endpoint);
+        let batch = number("/SqsQueueParameters/BatchSize").unwrap_or(if singly { 1 } else { BATCH });
         Ok(Self {
             named: named.clone(),
-            batch: usize::try_from(number("/SqsQueueParameters/BatchSize").unwrap_or(BATCH)).unwrap_or(1).max(1),
+            batch: usize::try_from(batch).unwrap_or(1).max(1),
             window: Duration::from_secs(number("/SqsQueueParameters/MaximumBatchingWindowInSeconds").unwrap_or(0)),
             patterns,
-            enrichment_template: text(&document(pipe.enrichment_parameters.as_ref()), "/InputTemplate"),
+            enrichment_template: text(&asked, "/InputTemplate"),
+            enrichment_parameters: asked,
             template: text(&to, "/InputTemplate"),
             waits,
             parameters: to,
+            log: log(&document(pipe.log.as_ref())),
             role: pipe.role.clone(),
             source,
             enrichment,
@@ -85,7 +115,7 @@ impl Definition {
 
     /// Taking, delivering and deleting fit into one transaction.
     pub(crate) fn is_direct(&self) -> bool {
-        self.enrichment.is_none() && !self.waits && self.window.is_zero() && self.batch <= BATCH_DIRECT_MAX
+        self.enrichment.is_none() && self.waits.is_none() && self.window.is_zero() && self.batch <= BATCH_DIRECT_MAX
     }
 
     /// What reserved variables stand for, now.
@@ -99,6 +129,14 @@ impl Definition {
             ingestion_time: ingested,
         }
     }
+}
+
+/// Where and what is logged, if anything is.
+fn log(document: &Value) -> Option<LogSettings> {
+    let level = Level::of(document.get("Level")?.as_str()?)?;
+    let group = text(document, "/CloudwatchLogsLogDestination/LogGroupArn")?.parse().ok()?;
+    let data = document.get("IncludeExecutionData").and_then(Value::as_array);
+    Some(LogSettings { group, level, data: data.is_some_and(|parts| parts.iter().any(|part| part == "ALL")) })
 }
 
 /// Checks a pipe that is about to be kept.
@@ -118,7 +156,13 @@ pub(crate) fn check(cx: &Cx, named: &Named, pipe: &Pipe) -> Result<(), Error> {
         template::check(template).map_err(|part| invalid(format!("Invalid InputTemplate: <{part}> names nothing.")))?;
     }
     check_batch(&definition)?;
-    check_parameters(&definition)
+    check_parameters(&definition)?;
+    match &definition.log {
+        Some(log) if log.group.account != cx.account.as_str() || log.group.region != cx.region.as_str() => {
+            Err(invalid("The log group must be in the account and Region of the pipe."))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_source(cx: &Cx, source: &str) -> Result<(), Error> {
@@ -137,7 +181,7 @@ fn check_target(target: &str) -> Result<(), Error> {
         "lambda" if arn.resource.starts_with("function:") => Ok(()),
         "logs" if arn.resource.starts_with("log-group:") => Ok(()),
         "events" if arn.resource.starts_with("event-bus/") => Ok(()),
-        "events" if arn.resource.starts_with("api-destination/") => Err(unsupported("pipes to API destinations")),
+        "events" if arn.resource.starts_with("api-destination/") => Ok(()),
         service => Err(unsupported(&format!("pipes to the service `{service}`"))),
     }
 }
@@ -145,8 +189,7 @@ fn check_target(target: &str) -> Result<(), Error> {
 fn check_enrichment(enrichment: &str) -> Result<(), Error> {
     let arn: Arn = enrichment.parse().map_err(|_| invalid("The enrichment ARN is not valid."))?;
     match arn.service.as_str() {
-        "lambda" if arn.resource.starts_with("function:") => Ok(()),
-        "events" => Err(unsupported("enrichment by API destinations")),
+        _ if Peer::of(&arn).is_some() => Ok(()),
         service => Err(unsupported(&format!("enrichment by the service `{service}`"))),
     }
 }
@@ -155,6 +198,10 @@ fn check_enrichment(enrichment: &str) -> Result<(), Error> {
 fn check_batch(definition: &Definition) -> Result<(), Error> {
     let Definition { batch, window, source, target, .. } = definition;
     let fifo = source.resource.ends_with(".fifo");
+    let asked = [definition.enrichment.as_ref().and_then(Peer::of), definition.waits];
+    if *batch > 1 && asked.contains(&Some(Peer::Endpoint)) {
+        return Err(invalid("BatchSize must be 1 for an API destination, which takes no batches."));
+    }
     if fifo && (*batch > 10 || !window.is_zero()) {
         return Err(invalid("A FIFO queue takes a BatchSize of at most 10 and no MaximumBatchingWindowInSeconds."));
     }
@@ -171,16 +218,19 @@ fn check_batch(definition: &Definition) -> Result<(), Error> {
 fn check_parameters(definition: &Definition) -> Result<(), Error> {
     let given = definition.parameters.as_object();
     let mut names = given.into_iter().flat_map(|members| members.keys());
-    let wrong = names.find(|name| {
-        let service = match name.as_str() {
-            "LambdaFunctionParameters" => "lambda",
-            "SqsQueueParameters" => "sqs",
-            "EventBridgeEventBusParameters" | "HttpParameters" => "events",
-            "CloudWatchLogsParameters" => "logs",
-            _ => return false,
-        };
-        service != definition.target.service
+    let Arn { service, resource, .. } = &definition.target;
+    let wrong = names.find(|name| match name.as_str() {
+        "LambdaFunctionParameters" => service != "lambda",
+        "SqsQueueParameters" => service != "sqs",
+        "EventBridgeEventBusParameters" => !resource.starts_with("event-bus/"),
+        "HttpParameters" => Peer::of(&definition.target) != Some(Peer::Endpoint),
+        "CloudWatchLogsParameters" => service != "logs",
+        _ => false,
     });
+    let enrichment = definition.enrichment.as_ref().and_then(Peer::of);
+    if definition.enrichment_parameters.get("HttpParameters").is_some() && enrichment != Some(Peer::Endpoint) {
+        return Err(invalid("HttpParameters cannot be specified for an enrichment that is no API destination."));
+    }
     match wrong {
         Some(name) => {
             Err(invalid(format!("{name} cannot be specified for a target of `{}`.", definition.target.service)))

@@ -8,7 +8,9 @@
 //! | `event` | a message as a pipe presents it; filters; pure |
 //! | `template` | input templates and JSON paths; pure |
 //! | `target` | what a target is and what it gets |
-//! | `poller` | one pipe at work |
+//! | `poller` | one pipe at work: lease, taking, the end of a batch |
+//! | `stages` | what becomes of a batch: enrichment, target |
+//! | `journal` | what a pipe writes to its log |
 //! | `names` | ARNs |
 //! | `tables` | the only file that knows keys |
 //! | `tasks` | the reconciler: states, and a poller for each pipe that runs |
@@ -17,7 +19,7 @@
 //!
 //! When the target takes deliveries and nothing has to be waited for, taking the messages, filtering, delivering and
 //! deleting them are one transaction: a message is in the queue or with the target, never in both and never in neither.
-//! With an enrichment, a function that is waited for, or a batching window, the messages are taken (and hidden) in one
+//! With an enrichment, a function or API destination that is waited for, or a batching window, the messages are taken (and hidden) in one
 //! transaction; delivering and deleting them is another. What fails stays in the queue and can be seen again when its
 //! visibility ends, as on AWS; the queue's redrive policy decides how often.
 //!
@@ -29,10 +31,12 @@
 mod definition;
 mod error;
 mod event;
+mod journal;
 mod names;
 mod ops;
 mod poller;
 mod service;
+mod stages;
 mod tables;
 mod target;
 mod tasks;
@@ -42,12 +46,29 @@ use std::sync::Arc;
 
 use base_env::Env;
 use services_kernel::PageTokens;
-use services_ports::{Destinations, Invoke, Queues};
+use services_ports::{Destinations, Endpoints, Invoke, LogSink, Queues};
 use store_api::Store;
 pub use tasks::PipesReconciler;
 
+/// Whom pipes wait for.
+pub trait Peers: Send + Sync + 'static {
+    /// Who runs functions.
+    type Functions: Invoke;
+    /// Who calls API destinations.
+    type Endpoints: Endpoints;
+    /// Who takes what pipes log.
+    type Logs: LogSink;
+
+    /// See [`Peers::Functions`].
+    fn functions(&self) -> &Self::Functions;
+    /// See [`Peers::Endpoints`].
+    fn endpoints(&self) -> &Self::Endpoints;
+    /// See [`Peers::Logs`].
+    fn logs(&self) -> &Self::Logs;
+}
+
 /// What the service is made of.
-pub struct Parts<I> {
+pub struct Parts<P> {
     /// Where everything is kept.
     pub store: Store,
     /// Seals the tokens of listings.
@@ -56,21 +77,21 @@ pub struct Parts<I> {
     pub destinations: Destinations,
     /// Where messages come from.
     pub queues: Arc<dyn Queues>,
-    /// Who runs functions.
-    pub functions: Arc<I>,
+    /// Whom pipes wait for.
+    pub peers: Arc<P>,
 }
 
 /// The service. Cheap to clone; clones share everything.
-pub struct Pipes<I> {
+pub struct Pipes<P> {
     store: Store,
     env: Env,
     tokens: PageTokens,
     destinations: Destinations,
     queues: Arc<dyn Queues>,
-    functions: Arc<I>,
+    peers: Arc<P>,
 }
 
-impl<I> Clone for Pipes<I> {
+impl<P> Clone for Pipes<P> {
     fn clone(&self) -> Self {
         Self {
             store: self.store.clone(),
@@ -78,23 +99,23 @@ impl<I> Clone for Pipes<I> {
             tokens: self.tokens.clone(),
             destinations: self.destinations.clone(),
             queues: Arc::clone(&self.queues),
-            functions: Arc::clone(&self.functions),
+            peers: Arc::clone(&self.peers),
         }
     }
 }
 
-impl<I: Invoke> Pipes<I> {
+impl<P: Peers> Pipes<P> {
     /// Of these parts.
     #[must_use]
-    pub fn new(parts: Parts<I>) -> Self {
-        let Parts { store, tokens, destinations, queues, functions } = parts;
+    pub fn new(parts: Parts<P>) -> Self {
+        let Parts { store, tokens, destinations, queues, peers } = parts;
         let env = store.env().clone();
-        Self { store, env, tokens, destinations, queues, functions }
+        Self { store, env, tokens, destinations, queues, peers }
     }
 
     /// The background work, to be kept reconciling.
     #[must_use]
-    pub fn reconciler(&self) -> PipesReconciler<I> {
+    pub fn reconciler(&self) -> PipesReconciler<P> {
         PipesReconciler::new(self.clone())
     }
 }

@@ -1,22 +1,23 @@
-//! One pipe at work: takes messages, filters, enriches, hands over, deletes. All of it under the pipe's lease.
+//! One pipe at work: it takes messages and ends batches; what becomes of one in between is in `stages`. All of it under the
+//! pipe's lease.
 
 use std::{sync::Arc, time::Duration};
 
 use base_env::Moment;
-use base_types::{Fault, FaultKind, Timestamp};
-use bytes::Bytes;
+use base_types::{Arn, Fault, FaultKind, Timestamp};
 use parking_lot::Mutex;
-use serde_json::Value;
-use services_kernel::{Cx, HOPS_MAX, Lineage, Passed, Principal, Source};
-use services_ports::{DeliveryError, Invoke, QueueMessage};
-use store_api::{Lease, Tx};
+use services_kernel::{Cx, Principal, Source};
+use services_ports::{DeliveryError, LogAppendError, LogSink as _, LogTarget, QueueMessage};
+use store_api::Lease;
 use tokio::sync::watch;
 
 use crate::{
-    Pipes,
+    Peers, Pipes,
     definition::Definition,
-    event, names, tables,
-    target::{self, Failures},
+    journal::{Failed, Journal, Phase, Turn},
+    names,
+    stages::Batch,
+    tables,
 };
 
 /// How long a lease lasts unrenewed.
@@ -31,15 +32,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// The service's principal.
 const HOST: &str = "pipes.amazonaws.com";
-/// The queue's system attribute that carries the trace.
-const TRACE: &str = "AWSTraceHeader";
 
 /// One pipe's work.
-pub(crate) struct Poller<I> {
-    pipes: Pipes<I>,
-    definition: Arc<Definition>,
+pub(crate) struct Poller<P> {
+    pub(crate) pipes: Pipes<P>,
+    pub(crate) definition: Arc<Definition>,
     /// What was told of last, so that it is told once.
     told: Mutex<Option<String>>,
+    /// Where its log is, once it was asked for.
+    log: Mutex<Option<LogTarget>>,
 }
 
 /// What a step came to.
@@ -49,12 +50,12 @@ struct Step {
     /// When the next hidden one can be seen.
     next_due: Option<Timestamp>,
     /// Why some of them stay in the queue.
-    failure: Option<String>,
+    failure: Option<Failed>,
 }
 
 /// Why a transaction was given up.
-enum Stop {
-    Failed(String),
+pub(crate) enum Stop {
+    Failed(Failed),
     Fault(Fault),
 }
 
@@ -68,20 +69,14 @@ impl From<DeliveryError> for Stop {
     fn from(error: DeliveryError) -> Self {
         match error {
             DeliveryError::Fault(fault) => Self::Fault(fault),
-            error => Self::Failed(error.to_string()),
+            error => Self::Failed(Failed::new(error.to_string())),
         }
     }
 }
 
-/// An event on its way, and the message that it came from (none behind an enrichment).
-struct Item {
-    event: Value,
-    message: Option<usize>,
-}
-
-impl<I: Invoke> Poller<I> {
-    pub(crate) fn new(pipes: Pipes<I>, definition: Arc<Definition>) -> Self {
-        Self { pipes, definition, told: Mutex::new(None) }
+impl<P: Peers> Poller<P> {
+    pub(crate) fn new(pipes: Pipes<P>, definition: Arc<Definition>) -> Self {
+        Self { pipes, definition, told: Mutex::new(None), log: Mutex::new(None) }
     }
 
     /// Works until it is stopped, or its lease is lost.
@@ -166,15 +161,18 @@ impl<I: Invoke> Poller<I> {
         }
     }
 
-    fn tell(&self, failure: &str) {
-        let mut told = self.told.lock();
-        if told.as_deref() != Some(failure) {
+    fn tell(&self, failure: &Failed) {
+        if self.is_news(failure) {
             tracing::warn!(
                 pipe = %self.definition.named.arn(), %failure,
                 "a pipe's messages stay in its queue: see that source, enrichment and target exist and permit the pipe's role"
             );
-            *told = Some(failure.to_owned());
+            *self.told.lock() = Some(failure.message.clone());
         }
+    }
+
+    fn is_news(&self, failure: &Failed) -> bool {
+        self.told.lock().as_deref() != Some(failure.message.as_str())
     }
 
     async fn step(&self, lease: &Lease) -> Result<Step, Fault> {
@@ -182,7 +180,7 @@ impl<I: Invoke> Poller<I> {
     }
 
     /// Who acts: the role, on behalf of the pipe.
-    fn context(&self) -> Cx {
+    pub(crate) fn context(&self) -> Cx {
         let named = &self.definition.named;
         let cx = Cx::internal(named.account, named.region.clone(), &self.pipes.env.uuid());
         let mut cx = cx.consequence(Source { service: HOST.to_owned(), arn: named.arn() });
@@ -192,29 +190,47 @@ impl<I: Invoke> Poller<I> {
         cx
     }
 
+    /// An execution's journal.
+    fn journal(&self) -> Journal {
+        Journal::begin(&self.pipes.env, self.definition.log.as_ref(), &self.definition.named.arn())
+    }
+
     /// Everything in one transaction.
     async fn direct(&self, lease: &Lease) -> Result<Step, Fault> {
         let (pipes, definition) = (self.pipes.clone(), Arc::clone(&self.definition));
-        let (cx, lease) = (self.context(), lease.clone());
+        let (cx, lease, begun) = (self.context(), lease.clone(), self.journal());
         let outcome = self.pipes.store.transact(move |tx| {
             tx.require(&lease)?;
             let received = pipes.queues.receive(&cx, tx, &definition.source, definition.batch, None)?;
+            let mut journal = begun.clone();
             if received.messages.is_empty() {
-                return Ok::<_, Stop>(Step { taken: 0, next_due: received.next_due, failure: None });
+                return Ok::<_, Stop>((Step { taken: 0, next_due: received.next_due, failure: None }, journal));
             }
-            let items = passing(&definition, &received.messages);
-            let (failed, failure) = pipes.hand_over(&cx, tx, &definition, &received.messages, &items)?;
-            pipes.delete(&cx, tx, &definition, &received.messages, &failed)?;
-            Ok(Step { taken: received.messages.len(), next_due: received.next_due, failure })
+            let batch = Batch::of(&definition, &received.messages);
+            batch.begin(&mut journal);
+            let handed = pipes.hand_over(&cx, tx, &definition, &batch, &mut journal)?;
+            pipes.delete(&cx, tx, &definition, &received.messages, &handed.kept)?;
+            Ok((Step { taken: received.messages.len(), next_due: received.next_due, failure: handed.failure }, journal))
         });
         match outcome.await {
-            Ok(step) => Ok(step),
-            Err(Stop::Failed(failure)) => Ok(Step { taken: 0, next_due: None, failure: Some(failure) }),
+            Ok((step, journal)) => {
+                self.write(journal).await;
+                Ok(step)
+            }
+            Err(Stop::Failed(failure)) => {
+                // Nothing was taken, and it is tried again soon: it is told once.
+                if self.is_news(&failure) {
+                    let mut journal = self.journal();
+                    journal.fail(Phase::Execution, Turn::Failed, &failure);
+                    self.write(journal).await;
+                }
+                Ok(Step { taken: 0, next_due: None, failure: Some(failure) })
+            }
             Err(Stop::Fault(fault)) => Err(fault),
         }
     }
 
-    /// Taking, waiting for functions, and the end of the batch, one after the other.
+    /// Taking, waiting for others, and the end of the batch, one after the other.
     async fn staged(&self, lease: &Lease) -> Result<Step, Fault> {
         let (messages, next_due) = match self.gather(lease).await {
             Ok(gathered) => gathered,
@@ -225,12 +241,49 @@ impl<I: Invoke> Poller<I> {
             return Ok(Step { taken: 0, next_due, failure: None });
         }
         let (taken, messages) = (messages.len(), Arc::new(messages));
-        let failure = match self.work_off(lease, &messages).await {
-            Ok(failure) => failure,
-            Err(Stop::Failed(failure)) => Some(failure),
-            Err(Stop::Fault(fault)) => return Err(fault),
-        };
-        Ok(Step { taken, next_due, failure })
+        let mut journal = self.journal();
+        let outcome = self.work_off(lease, &messages, &mut journal).await;
+        self.write(journal).await;
+        match outcome {
+            Ok(failure) => Ok(Step { taken, next_due, failure }),
+            Err(Stop::Failed(failure)) => Ok(Step { taken, next_due, failure: Some(failure) }),
+            Err(Stop::Fault(fault)) => Err(fault),
+        }
+    }
+
+    /// Writes what an execution is to be remembered by. A log that cannot be written never stops a pipe.
+    async fn write(&self, journal: Journal) {
+        let lines = journal.into_lines();
+        let Some(settings) = self.definition.log.as_ref().filter(|_| !lines.is_empty()) else { return };
+        // Who deletes the stream meanwhile gets a new one, once.
+        for _ in 0..2 {
+            let known = *self.log.lock();
+            let target = match known {
+                Some(target) => target,
+                None => match self.log_target(&settings.group).await {
+                    Ok(target) => *self.log.lock().insert(target),
+                    Err(fault) => {
+                        return tracing::warn!(group = %settings.group, ?fault, "a pipe's log cannot be written");
+                    }
+                },
+            };
+            match self.pipes.peers.logs().append(&target, lines.clone()).await {
+                Ok(()) => return,
+                Err(LogAppendError::Gone) => *self.log.lock() = None,
+                Err(LogAppendError::Fault(fault)) => {
+                    return tracing::warn!(group = %settings.group, ?fault, "a pipe's log could not be written");
+                }
+            }
+        }
+    }
+
+    /// The stream of the pipe in its log group; both are made when they lack.
+    async fn log_target(&self, group: &Arn) -> Result<LogTarget, Fault> {
+        let (peers, named) = (Arc::clone(&self.pipes.peers), self.definition.named.clone());
+        let name = group.resource.strip_prefix("log-group:").unwrap_or(&group.resource);
+        let name = name.strip_suffix(":*").unwrap_or(name).to_owned();
+        let cx = Cx::internal(named.account, named.region.clone(), "pipes");
+        self.pipes.store.transact(move |tx| peers.logs().ensure_stream(&cx, tx, &name, &named.name)).await
     }
 
     /// Takes messages until the batch is full or its window is over.
@@ -266,167 +319,4 @@ impl<I: Invoke> Poller<I> {
             let _woken = self.pipes.env.timeout(left.min(Duration::from_secs(1)), hint).await;
         }
     }
-
-    /// Enriches and hands over; answers why some messages stay.
-    async fn work_off(&self, lease: &Lease, messages: &Arc<Vec<QueueMessage>>) -> Result<Option<String>, Stop> {
-        let definition = &self.definition;
-        let mut cx = self.context();
-        let mut items = passing(definition, messages);
-        let (trace, looped) = trace(definition, messages);
-        if looped {
-            return Err(Stop::Failed("its messages have come through it too often".to_owned()));
-        }
-        cx.trace = trace.map(Arc::from);
-        if let Some(function) = definition.enrichment.as_ref().filter(|_| !items.is_empty()) {
-            let batch = self.batch(definition.enrichment_template.as_deref(), &items)?;
-            let answer = self.invoke(&cx, function, batch).await?;
-            let enriched = match serde_json::from_slice::<Value>(&answer) {
-                Ok(Value::Array(events)) => events,
-                Ok(event) => vec![event],
-                Err(_) => return Err(Stop::Failed("the enrichment's answer is not JSON".to_owned())),
-            };
-            // AWS: an empty answer ends the batch.
-            let said = |event: &Value| match event {
-                Value::Null => false,
-                Value::String(text) => !text.is_empty(),
-                Value::Object(members) => !members.is_empty(),
-                _ => true,
-            };
-            items = enriched.into_iter().filter(said).map(|event| Item { event, message: None }).collect();
-        }
-        let mut kept = Vec::new();
-        let mut failure = None;
-        if definition.waits && !items.is_empty() {
-            let batch = self.batch(definition.template.as_deref(), &items)?;
-            let answer = self.invoke(&cx, &definition.target, batch).await?;
-            match target::failures(&answer) {
-                None => {}
-                Some(Failures::All) => return Err(Stop::Failed("the function failed with the whole batch".to_owned())),
-                Some(Failures::Some(ids)) => {
-                    if let Some(unknown) = ids.iter().find(|id| !messages.iter().any(|message| message.id == **id)) {
-                        return Err(Stop::Failed(format!(
-                            "the function failed with `{unknown}`, which it was not given"
-                        )));
-                    }
-                    kept = (0..messages.len()).filter(|index| ids.contains(&messages[*index].id)).collect();
-                    failure = (!kept.is_empty()).then(|| "the function failed with some messages".to_owned());
-                }
-            }
-            items.clear();
-        }
-        let (pipes, definition, messages) = (self.pipes.clone(), Arc::clone(definition), Arc::clone(messages));
-        let lease = lease.clone();
-        let handed = self.pipes.store.transact(move |tx| {
-            tx.require(&lease)?;
-            let (mut failed, failure) = pipes.hand_over(&cx, tx, &definition, &messages, &items)?;
-            failed.extend(&kept);
-            pipes.delete(&cx, tx, &definition, &messages, &failed)?;
-            Ok::<_, Stop>(failure)
-        });
-        Ok(handed.await?.or(failure))
-    }
-
-    /// The events as one document: an array, whatever their number.
-    fn batch(&self, template: Option<&str>, items: &[Item]) -> Result<Bytes, Stop> {
-        let variables = self.definition.variables(self.pipes.env.now().to_iso8601());
-        let mut batch = Vec::with_capacity(items.len());
-        for item in items {
-            let payload = target::payload(template, &item.event, &variables);
-            batch.push(target::as_json(payload.map_err(|error| Stop::Failed(error.to_string()))?));
-        }
-        Ok(Bytes::from(Value::Array(batch).to_string()))
-    }
-
-    async fn invoke(&self, cx: &Cx, function: &base_types::Arn, payload: Bytes) -> Result<Bytes, Stop> {
-        match Box::pin(self.pipes.functions.invoke(cx, function, payload)).await {
-            Ok(answer) if answer.function_error.is_none() => Ok(answer.payload),
-            Ok(_) => Err(Stop::Failed(format!("the function {function} failed"))),
-            Err(error) => Err(Stop::Failed(error.to_string())),
-        }
-    }
-}
-
-impl<I: Invoke> Pipes<I> {
-    /// Hands events to a target that takes deliveries. Answers the messages that have to stay, and why. Behind an
-    /// enrichment nobody knows which message an event came from: then all go or none.
-    fn hand_over(
-        &self,
-        cx: &Cx,
-        tx: &Tx,
-        definition: &Definition,
-        messages: &[QueueMessage],
-        items: &[Item],
-    ) -> Result<(Vec<usize>, Option<String>), Stop> {
-        let variables = definition.variables(tx.now().to_iso8601());
-        let (trace, looped) = trace(definition, messages);
-        if looped && !items.is_empty() {
-            return Ok(((0..messages.len()).collect(), Some("its messages have come through it too often".to_owned())));
-        }
-        let template = definition.template.as_deref();
-        let mut failed = Vec::new();
-        let mut failure = None;
-        if definition.target.service == "lambda" && !items.is_empty() {
-            let mut batch = Vec::with_capacity(items.len());
-            for item in items {
-                let payload = target::payload(template, &item.event, &variables);
-                batch.push(target::as_json(payload.map_err(|error| Stop::Failed(error.to_string()))?));
-            }
-            let body = Value::Array(batch).to_string();
-            let delivery = target::delivery(definition, &Value::Null, body, trace);
-            self.destinations.deliver(cx, tx, &definition.target, &delivery)?;
-            return Ok((failed, failure));
-        }
-        for item in items {
-            let delivered = target::payload(template, &item.event, &variables)
-                .map_err(|error| Stop::Failed(error.to_string()))
-                .and_then(|body| {
-                    let delivery = target::delivery(definition, &item.event, body, trace.clone());
-                    Ok(self.destinations.deliver(cx, tx, &definition.target, &delivery)?)
-                });
-            match (delivered, item.message) {
-                (Ok(()), _) => {}
-                (Err(Stop::Failed(reason)), Some(message)) => {
-                    failed.push(message);
-                    failure = Some(reason);
-                }
-                (Err(stop), _) => return Err(stop),
-            }
-        }
-        Ok((failed, failure))
-    }
-
-    /// Deletes what is not to be kept.
-    fn delete(
-        &self,
-        cx: &Cx,
-        tx: &Tx,
-        definition: &Definition,
-        messages: &[QueueMessage],
-        kept: &[usize],
-    ) -> Result<(), Stop> {
-        let gone = messages.iter().enumerate().filter(|(index, _)| !kept.contains(index));
-        let receipts: Vec<&str> = gone.map(|(_, message)| message.receipt.as_str()).collect();
-        Ok(self.queues.delete(cx, tx, &definition.source, &receipts)?)
-    }
-}
-
-/// The events of the messages that the filters let through; the others are done with.
-fn passing(definition: &Definition, messages: &[QueueMessage]) -> Vec<Item> {
-    let records = messages.iter().map(|message| event::record(message, &definition.source)).enumerate();
-    let passing = records.filter(|(_, record)| event::passes(&definition.patterns, record));
-    passing.map(|(index, event)| Item { event, message: Some(index) }).collect()
-}
-
-/// The trace of a batch with this pipe in its lineage; whether it has come through the pipe too often.
-fn trace(definition: &Definition, messages: &[QueueMessage]) -> (Option<String>, bool) {
-    let traces: Vec<&str> =
-        messages.iter().filter_map(|message| message.system.get(TRACE)).map(String::as_str).collect();
-    let mut lineage = Lineage::default();
-    for trace in &traces {
-        lineage.merge(&Lineage::of(trace));
-    }
-    let here = Passed::by(&definition.named.arn().to_string());
-    let looped = lineage.count(here) >= u32::from(HOPS_MAX);
-    lineage.pass(here);
-    (Some(lineage.apply(traces.first().copied().unwrap_or_default())), looped)
 }

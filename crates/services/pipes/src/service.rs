@@ -2,12 +2,11 @@
 
 use model_pipes::*;
 use services_kernel::Cx;
-use services_ports::Invoke;
 use store_api::Tx;
 
-use crate::Pipes as Service;
+use crate::{Peers, Pipes as Service};
 
-impl<I: Invoke> Pipes<Cx, Tx> for Service<I> {
+impl<P: Peers> Pipes<Cx, Tx> for Service<P> {
     fn create_pipe(&self, cx: &Cx, tx: &Tx, input: &CreatePipeRequest) -> Result<CreatePipeResponse, Error> {
         self.create(cx, tx, input)
     }

@@ -1,9 +1,9 @@
-//! What a target gets of an event.
+//! What a target or an enrichment gets of an event. Pure.
 
 use base_types::Timestamp;
 use bytes::Bytes;
 use serde_json::Value;
-use services_ports::{Delivery, EventFields};
+use services_ports::{Delivery, EndpointCall, EventFields};
 
 use crate::{
     definition::Definition,
@@ -49,9 +49,33 @@ pub(crate) fn delivery(definition: &Definition, event: &Value, body: String, tra
                 time: time.and_then(|time| Timestamp::parse_iso8601(&time).ok()),
             });
         }
+        "logs" => {
+            delivery.log_stream = parameter("/CloudWatchLogsParameters/LogStreamName");
+            let time = parameter("/CloudWatchLogsParameters/Timestamp").and_then(|time| time.trim().parse().ok());
+            let time = time.map(Timestamp::from_millis);
+            delivery.event = time.map(|time| EventFields { time: Some(time), ..EventFields::default() });
+        }
         _ => {}
     }
     delivery
+}
+
+/// The call of an API destination with one event: what `HttpParameters` say, paths in them resolved.
+pub(crate) fn endpoint_call(parameters: &Value, event: &Value, body: String, answer_bytes_max: usize) -> EndpointCall {
+    let given = parameters.get("HttpParameters").unwrap_or(&Value::Null);
+    let pairs = |name: &str| {
+        let pairs = given.get(name).and_then(Value::as_object).into_iter().flatten();
+        let pair = |(name, value): (&String, &Value)| Some((resolve(name, event), resolve(value.as_str()?, event)));
+        pairs.filter_map(pair).collect()
+    };
+    let path = given.get("PathParameterValues").and_then(Value::as_array).into_iter().flatten();
+    EndpointCall {
+        body,
+        path: path.filter_map(Value::as_str).map(|text| resolve(text, event)).collect(),
+        headers: pairs("HeaderParameters"),
+        query: pairs("QueryStringParameters"),
+        answer_bytes_max,
+    }
 }
 
 /// A parameter that is a path as a whole names a part of the event.
@@ -101,6 +125,23 @@ mod tests {
         ] {
             assert_eq!(failures(answer.as_bytes()), expect, "{answer}");
         }
+    }
+
+    #[test]
+    fn a_call_has_its_parameters_resolved() {
+        let parameters = serde_json::json!({ "HttpParameters": {
+            "PathParameterValues": ["orders", "$.body.id"],
+            "HeaderParameters": { "x-kind": "$.body.kind", "x-fixed": "f" },
+            "QueryStringParameters": { "n": "$.body.n", "lost": "$.body.nothing" },
+        }});
+        let event = serde_json::json!({ "body": "{\"id\":\"o-1\",\"kind\":\"k\",\"n\":7}" });
+        let call = endpoint_call(&parameters, &event, "b".to_owned(), 9);
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(call.path, ["orders", "o-1"]);
+        assert_eq!(call.headers, [pair("x-fixed", "f"), pair("x-kind", "k")]);
+        assert_eq!(call.query, [pair("lost", "$.body.nothing"), pair("n", "7")]);
+        let none = endpoint_call(&Value::Null, &event, "b".to_owned(), 9);
+        assert_eq!(none, EndpointCall { body: "b".to_owned(), answer_bytes_max: 9, ..EndpointCall::default() });
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use base_types::{Arn, Fault};
 use parking_lot::Mutex;
 use services_kernel::{Cx, Reconciler, Tags};
-use services_ports::{DeliveryError, Invoke};
+use services_ports::DeliveryError;
 use store_api::{Key, Tx};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    Pipes,
+    Peers, Pipes,
     definition::Definition,
     names::Named,
     poller::Poller,
@@ -25,8 +25,8 @@ const WORKERS: usize = 5;
 const SOON: Duration = Duration::from_millis(20);
 
 /// Keeps pipes at work.
-pub struct PipesReconciler<I> {
-    pipes: Pipes<I>,
+pub struct PipesReconciler<P> {
+    pipes: Pipes<P>,
     working: Mutex<BTreeMap<Named, Working>>,
 }
 
@@ -37,8 +37,8 @@ struct Working {
     pollers: Vec<JoinHandle<()>>,
 }
 
-impl<I: Invoke> PipesReconciler<I> {
-    pub(crate) fn new(pipes: Pipes<I>) -> Self {
+impl<P: Peers> PipesReconciler<P> {
+    pub(crate) fn new(pipes: Pipes<P>) -> Self {
         Self { pipes, working: Mutex::new(BTreeMap::new()) }
     }
 
@@ -93,7 +93,7 @@ impl<I: Invoke> PipesReconciler<I> {
     }
 }
 
-impl<I: Invoke> Pipes<I> {
+impl<P: Peers> Pipes<P> {
     /// The end of a state that passes; nobody is at work on the pipe.
     fn settle(&self, tx: &Tx, named: &Named, version: u64) -> Result<(), Fault> {
         let Some(mut pipe) = tables::get(tx, named)?.filter(|pipe| pipe.version == version) else { return Ok(()) };
@@ -134,11 +134,16 @@ impl<I: Invoke> Pipes<I> {
         if let Some(reason) = told(self.queues.describe(cx, tx, &source).map(drop))? {
             return Ok(Some(reason));
         }
+        if let Some(Ok(enrichment)) = pipe.enrichment.as_deref().filter(|arn| !arn.is_empty()).map(str::parse::<Arn>)
+            && let Some(reason) = told(self.destinations.check(cx, tx, &enrichment))?
+        {
+            return Ok(Some(reason));
+        }
         told(self.destinations.check(cx, tx, &target))
     }
 }
 
-impl<I: Invoke> Reconciler for PipesReconciler<I> {
+impl<P: Peers> Reconciler for PipesReconciler<P> {
     const NAME: &'static str = "pipes";
     const POLL: Duration = Duration::from_secs(30);
 

@@ -49,6 +49,8 @@ pub struct Delivery {
     pub deduplication: Option<String>,
     /// The X-Ray trace header, with its lineage.
     pub trace: Option<String>,
+    /// The log stream, for a log group; a group takes one of its own for each resource on whose behalf it is delivered.
+    pub log_stream: Option<String>,
 }
 
 /// The fields of an event beside its detail.

@@ -8,7 +8,7 @@ use base_env::Env;
 use base_types::Fault;
 use edge_outbound::HttpOutbound;
 use services_dynamodb::DynamoDb;
-use services_events::EventBridge;
+use services_events::{ApiCalls, EventBridge};
 use services_kernel::{AuditRetention, BlobSweep, IdempotencySweep, PageTokens, Reconciler, keep_reconciling};
 use services_lambda::{Lambda, archive::CodeFolder};
 use services_logs::CloudWatchLogs;
@@ -25,7 +25,7 @@ use store_segments::Segments;
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
-    services::Services,
+    services::{Asked, Services},
     settings::{lambda_settings, scheduler_limits},
 };
 use crate::{ServerConfig, installation::Installation, late_host::LateHost, operations::AllOperations, provisioned};
@@ -52,6 +52,7 @@ pub(super) struct Composed {
     pub(super) services: Services,
     pub(super) usage: Usage,
     operations: AllOperations,
+    calls: ApiCalls<HttpOutbound>,
     writer: Writer,
 }
 
@@ -85,6 +86,7 @@ pub(super) fn compose(parts: &Parts<'_>) -> Composed {
         sealing_key: installation.derive("connections"),
     }));
     destinations.register(Arc::clone(&events) as _);
+    let calls = events.calls(outbound.clone());
     let scheduler = Arc::new(Scheduler::new(services_scheduler::Parts {
         store: store.clone(),
         tokens: tokens.clone(),
@@ -111,11 +113,15 @@ pub(super) fn compose(parts: &Parts<'_>) -> Composed {
         tokens,
         destinations,
         queues: Arc::clone(&sqs) as Arc<dyn Queues>,
-        functions: Arc::clone(&lambda),
+        peers: Arc::new(Asked {
+            functions: Arc::clone(&lambda),
+            endpoints: calls.destinations(),
+            logs: Arc::clone(&logs),
+        }),
     }));
     let services = Services { dynamodb, events, lambda, logs, pipes, scheduler, sns, sqs, sts };
     operations.open(services.clone());
-    Composed { services, usage, operations, writer }
+    Composed { services, usage, operations, calls, writer }
 }
 
 /// Work that goes on until it is told to stop.
@@ -135,7 +141,7 @@ impl Background {
 
 /// Starts what goes on behind the services.
 pub(super) fn begin(composed: Composed, parts: Parts<'_>) -> Rooms {
-    let Composed { services, usage, operations, writer } = composed;
+    let Composed { services, usage, operations, calls, writer } = composed;
     let Parts { env, segments, outbound, .. } = parts;
     let store = parts.embedded.store().clone();
     let (stop, stopped) = watch::channel(false);
@@ -146,7 +152,7 @@ pub(super) fn begin(composed: Composed, parts: Parts<'_>) -> Rooms {
     background.keep(services.events.chunks());
     background.keep(services.events.archives());
     background.keep(services.events.replays());
-    background.keep(services.events.calls(outbound.clone()));
+    background.keep(calls);
     background.keep(services.logs.reconciler());
     background.keep(services.logs.deliveries());
     background.keep(services.pipes.reconciler());

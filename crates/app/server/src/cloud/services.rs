@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
+use edge_outbound::HttpOutbound;
 use services_dynamodb::DynamoDb;
-use services_events::EventBridge;
+use services_events::{ApiDestinations, EventBridge};
 use services_lambda::Lambda;
 use services_logs::CloudWatchLogs;
-use services_pipes::Pipes;
+use services_pipes::{Peers, Pipes};
 use services_scheduler::Scheduler;
 use services_sns::Sns;
 use services_sqs::Sqs;
@@ -22,6 +23,31 @@ use crate::{late_host::LateHost, operations::AllOperations};
 /// Lambda on this host, with its output in our logs.
 pub(crate) type Functions = Lambda<LateHost, CloudWatchLogs>;
 
+/// Whom pipes wait for.
+pub(crate) struct Asked {
+    pub(crate) functions: Arc<Functions>,
+    pub(crate) endpoints: ApiDestinations<HttpOutbound>,
+    pub(crate) logs: Arc<CloudWatchLogs>,
+}
+
+impl Peers for Asked {
+    type Functions = Functions;
+    type Endpoints = ApiDestinations<HttpOutbound>;
+    type Logs = CloudWatchLogs;
+
+    fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    fn endpoints(&self) -> &Self::Endpoints {
+        &self.endpoints
+    }
+
+    fn logs(&self) -> &CloudWatchLogs {
+        &self.logs
+    }
+}
+
 /// Every service, by which its operations run.
 #[derive(Clone)]
 pub(crate) struct Services {
@@ -29,7 +55,7 @@ pub(crate) struct Services {
     pub(crate) events: Arc<EventBridge>,
     pub(crate) lambda: Arc<Functions>,
     pub(crate) logs: Arc<CloudWatchLogs>,
-    pub(crate) pipes: Arc<Pipes<Functions>>,
+    pub(crate) pipes: Arc<Pipes<Asked>>,
     pub(crate) scheduler: Arc<Scheduler<AllOperations>>,
     pub(crate) sns: Arc<Sns>,
     pub(crate) sqs: Arc<Sqs>,

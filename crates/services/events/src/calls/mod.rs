@@ -7,6 +7,7 @@
 //! Source: EventBridge User Guide, "API destinations as targets" (headers, retries by status, rate).
 
 pub(crate) mod auth;
+mod reach;
 mod request;
 mod token;
 
@@ -18,22 +19,22 @@ use std::{
 
 use base_env::Moment;
 use base_types::{Arn, Fault, Timestamp};
-use http::StatusCode;
 use parking_lot::Mutex;
 use services_kernel::{Cx, Principal, Reconciler, Source};
-use services_ports::{Outbound, OutboundError, OutboundResponse};
+use services_ports::Outbound;
 use store_api::{Direction, Key, Tx};
 use tokio::sync::Semaphore;
 
-use self::{auth::Auth, request::Plan, token::Tokens};
+pub use self::reach::ApiDestinations;
+pub(crate) use self::reach::destination;
+use self::{auth::Auth, reach::Reached, token::Tokens};
 use crate::{
     EventBridge,
     letters::{Failure, Lost},
-    names::named,
     path::Path,
     tables::{
-        AUTHORIZING, CALL_BODIES, CALL_LETTERS, CALLS, CONNECTIONS, Call, Connection, DESTINATIONS, Destination,
-        HttpParts, Id, Place, Target, Text, last_id, within_of,
+        AUTHORIZING, CALL_BODIES, CALL_LETTERS, CALLS, CONNECTIONS, Call, Connection, HttpParts, Id, Place, Target,
+        Text, last_id, within_of,
     },
 };
 
@@ -46,8 +47,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 const CALLS_MAX: usize = 64;
 /// Intents looked at in a round.
 const LOOKED_AT_MAX: usize = 256;
-/// Requests a second when a destination says nothing (AWS).
-const PER_SECOND: u32 = 300;
+/// Of an answer nothing is wanted but its status.
+const ANSWER_BYTES_MAX: usize = 1024;
 /// The first pause after a failure, doubling up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
@@ -101,8 +102,8 @@ impl EventBridge {
         let Some(mut call) = CALLS.get(tx, key)? else { return Ok(()) };
         let failure = match outcome {
             Attempt::Done => return Self::forget_call(tx, key, &id),
-            Attempt::Hopeless(failure) => Failure { retries: call.failures, ..failure.clone() },
-            Attempt::Again { failure, pause } => {
+            Attempt::Hopeless { failure, .. } => Failure { retries: call.failures, ..failure.clone() },
+            Attempt::Again { failure, pause, .. } => {
                 let pause = pause.unwrap_or_default().max(self.pause(call.failures));
                 let exhausted = if call.failures >= call.retries_max {
                     Some("MaximumRetryAttempts")
@@ -180,17 +181,23 @@ fn on_behalf(call: &Call) -> Cx {
 /// What became of an attempt.
 enum Attempt {
     Done,
-    Again { failure: Failure, pause: Option<Duration> },
-    Hopeless(Failure),
+    Again {
+        failure: Failure,
+        pause: Option<Duration>,
+        /// What it answered.
+        status: Option<u16>,
+    },
+    Hopeless {
+        failure: Failure,
+        status: Option<u16>,
+    },
 }
 
 /// What an attempt needs.
 struct Loaded {
     call: Call,
     body: String,
-    destination: Destination,
-    connection: Connection,
-    connection_arn: String,
+    reached: Reached,
 }
 
 /// Calls API destinations and authorises connections.
@@ -221,6 +228,12 @@ impl<O: Outbound> ApiCalls<O> {
             }),
         }
     }
+
+    /// The same for those who wait for the answer: pipes.
+    #[must_use]
+    pub fn destinations(&self) -> ApiDestinations<O> {
+        ApiDestinations { shared: Arc::clone(&self.shared) }
+    }
 }
 
 impl<O: Outbound> Reconciler for ApiCalls<O> {
@@ -241,7 +254,7 @@ impl<O: Outbound> Reconciler for ApiCalls<O> {
                 if due > tx.now() {
                     return Ok((found, Some(due.since(tx.now()).max(AT_ONCE))));
                 }
-                let rate = destination(tx, &call)?.and_then(|(_, found)| found.per_second).unwrap_or(PER_SECOND);
+                let rate = reach::rate_of(tx, &call.target)?;
                 found.push((key, call, rate));
             }
             let full = found.len() == LOOKED_AT_MAX;
@@ -288,22 +301,6 @@ fn refile(tx: &Tx, calls: &[(Key, Duration)]) -> Result<(), Fault> {
 }
 
 impl<O: Outbound> Shared<O> {
-    /// Takes the destination's next free moment if that is now; else how long until it comes. Each call that waits has a
-    /// moment of its own.
-    fn slot(&self, target: &str, rate: u32) -> Option<Duration> {
-        let now = self.events.env.monotonic();
-        let step = Duration::from_secs(1) / rate.max(1);
-        let mut free = self.free.lock();
-        free.retain(|name, until| name == target || now.since(*until).is_zero());
-        let at = free.entry(target.to_owned()).or_insert(now);
-        let wait = at.since(now);
-        if wait.is_zero() {
-            *at = now + step;
-            return None;
-        }
-        Some(wait.max(AT_ONCE))
-    }
-
     async fn attempt(&self, key: Key) {
         let outcome = match self.try_call(&key).await {
             Ok(Some(outcome)) => outcome,
@@ -324,34 +321,12 @@ impl<O: Outbound> Shared<O> {
         let wanted = key.clone();
         let loaded = match self.events.store.view(move |tx: &Tx| load(tx, &wanted)).await? {
             None => return Ok(None),
-            Some(Err(failure)) => return Ok(Some(Attempt::Hopeless(failure))),
+            Some(Err(failure)) => return Ok(Some(Attempt::Hopeless { failure, status: None })),
             Some(Ok(loaded)) => loaded,
         };
-        let sealed = self.events.seal.open(&loaded.connection_arn, &loaded.connection.sealed)?;
-        let auth = Auth::decode(&sealed)?;
-        let bearer = match self.tokens.bearer(self, &loaded.connection_arn, &loaded.connection, &auth).await {
-            Ok(bearer) => bearer,
-            Err(failure) => return Ok(Some(Attempt::Again { failure, pause: None })),
-        };
-        let plan = Plan {
-            endpoint: &loaded.destination.endpoint,
-            method: &loaded.destination.method,
-            parts: &loaded.call.http,
-            auth: &auth,
-            bearer: bearer.as_deref(),
-            trace: loaded.call.trace.as_deref(),
-        };
-        let request = match plan.request(loaded.body, TIME_LIMIT) {
-            Ok(request) => request,
-            Err(wrong) => return Ok(Some(Attempt::Hopeless(Failure::permanent("SDK_CLIENT_ERROR", wrong)))),
-        };
-        let outcome = judge(self.outbound.send(request).await);
-        if let Attempt::Again { failure, .. } = &outcome
-            && failure.code == "UNAUTHORIZED"
-        {
-            self.tokens.forget(&loaded.connection_arn);
-        }
-        Ok(Some(outcome))
+        let Loaded { call, body, reached } = loaded;
+        let outcome = self.reach(&reached, &call.http, body, call.trace.as_deref(), ANSWER_BYTES_MAX).await?;
+        Ok(Some(outcome.map_or_else(|attempt| attempt, |_| Attempt::Done)))
     }
 
     /// Authorises connections that wait for it.
@@ -411,34 +386,16 @@ impl Connection {
     }
 }
 
-/// The destination of a call, with its place.
-fn destination(tx: &Tx, call: &Call) -> Result<Option<(Place, Destination)>, Fault> {
-    let Ok(arn) = call.target.parse::<Arn>() else { return Ok(None) };
-    let (Ok(account), Ok(region)) = (arn.account.parse(), arn.region.parse()) else { return Ok(None) };
-    let place = Place { account, region };
-    let Some(name) = named(&arn, "api-destination") else { return Ok(None) };
-    let found = DESTINATIONS.get(tx, &place.named(&DESTINATIONS, name))?;
-    Ok(found.filter(|found| arn.resource.ends_with(&found.uuid)).map(|found| (place, found)))
-}
-
 /// What an attempt needs; the inner error is why there will never be one.
 fn load(tx: &Tx, key: &Key) -> Result<Option<Result<Loaded, Failure>>, Fault> {
     let id = last_id(key)?;
     let Some(call) = CALLS.get(tx, key)? else { return Ok(None) };
-    let missing = |what: &str| Ok(Some(Err(Failure::permanent("NO_RESOURCE", format!("{what} does not exist")))));
-    let Some((place, destination)) = destination(tx, &call)? else { return missing(&call.target) };
-    let arn = destination.connection.parse::<Arn>().ok();
-    let name = arn.as_ref().and_then(|arn| named(arn, "connection")).unwrap_or_default();
-    let Some(connection) = CONNECTIONS.get(tx, &place.named(&CONNECTIONS, name))? else {
-        return missing(&destination.connection);
+    let reached = match reach::find(tx, &call.target)? {
+        Ok(reached) => reached,
+        Err(failure) => return Ok(Some(Err(failure))),
     };
-    if connection.state == "DEAUTHORIZED" {
-        let message = format!("the connection {name} is not authorized");
-        return Ok(Some(Err(Failure::permanent("NO_PERMISSIONS", message))));
-    }
     let body = CALL_BODIES.get(tx, &CALL_BODIES.global_key(None).bytes(&id))?.map(|body| body.text).unwrap_or_default();
-    let connection_arn = connection.arn(&place, name);
-    Ok(Some(Ok(Loaded { call, body, destination, connection, connection_arn })))
+    Ok(Some(Ok(Loaded { call, body, reached })))
 }
 
 fn due_of(key: &Key) -> Result<Timestamp, Fault> {
@@ -448,42 +405,4 @@ fn due_of(key: &Key) -> Result<Timestamp, Fault> {
         Some(store_api::Part::U64(due)) => Ok(Timestamp::from_millis(due)),
         _ => Err(store_api::DamagedKey.into()),
     }
-}
-
-/// AWS's rule: 401, 407, 409, 429 and what begins with 5 is tried again, as is what does not answer; nothing else.
-fn judge(answer: Result<OutboundResponse, OutboundError>) -> Attempt {
-    match answer {
-        Ok(response) if response.status.is_success() => Attempt::Done,
-        Ok(response) => {
-            let status = response.status;
-            let code = match status.as_u16() {
-                401 | 407 => "UNAUTHORIZED",
-                429 => "THROTTLING",
-                409 | 500..=599 => "REMOTE_ERROR",
-                _ => "SDK_CLIENT_ERROR",
-            };
-            let message = format!("the endpoint answered {status}");
-            let failure = Failure::permanent(code, message);
-            if code == "SDK_CLIENT_ERROR" {
-                return Attempt::Hopeless(failure);
-            }
-            Attempt::Again { failure, pause: retry_after(&response) }
-        }
-        Err(error @ (OutboundError::Invalid { .. } | OutboundError::Forbidden { .. })) => {
-            Attempt::Hopeless(Failure::permanent("SDK_CLIENT_ERROR", error.to_string()))
-        }
-        Err(error @ OutboundError::TimedOut(_)) => {
-            Attempt::Again { failure: Failure::permanent("TIMEOUT", error.to_string()), pause: None }
-        }
-        Err(error @ OutboundError::Unreachable { .. }) => {
-            Attempt::Again { failure: Failure::permanent("CONNECTION_FAILURE", error.to_string()), pause: None }
-        }
-    }
-}
-
-/// What `Retry-After` asks for, in seconds, where it may ask.
-fn retry_after(response: &OutboundResponse) -> Option<Duration> {
-    let may = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&response.status);
-    let text = response.headers.get(http::header::RETRY_AFTER).filter(|_| may)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
 }

@@ -17,8 +17,6 @@ use crate::tables::HttpParts;
 
 /// What may stand in a path or query as it is.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-/// Of an answer nothing is wanted but its status.
-const RESPONSE_BYTES_MAX: usize = 1024;
 
 /// What a request is made of.
 pub(super) struct Plan<'a> {
@@ -29,6 +27,8 @@ pub(super) struct Plan<'a> {
     /// A token, for a connection that is authorised by one.
     pub(super) bearer: Option<&'a str>,
     pub(super) trace: Option<&'a str>,
+    /// Of the answer.
+    pub(super) answer_bytes_max: usize,
 }
 
 impl Plan<'_> {
@@ -43,7 +43,7 @@ impl Plan<'_> {
             body: if method == Method::GET || method == Method::HEAD { Bytes::new() } else { Bytes::from(body) },
             method,
             time_limit,
-            response_bytes_max: RESPONSE_BYTES_MAX,
+            response_bytes_max: self.answer_bytes_max,
             redirects_max: 0,
         })
     }
@@ -157,6 +157,7 @@ mod tests {
             auth: &auth,
             bearer: None,
             trace: None,
+            answer_bytes_max: 1024,
         };
         let request = plan.request("{\"a\":1}".into(), Duration::from_secs(5)).unwrap();
         assert_eq!(request.uri.to_string(), "https://example.com/x/a%20b%2Fc?y=1&r=1&q=c%26d");
@@ -171,7 +172,15 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_said() {
         let (auth, parts) = (Auth::default(), HttpParts::default());
-        let plan = |endpoint| Plan { endpoint, method: "POST", parts: &parts, auth: &auth, bearer: None, trace: None };
+        let plan = |endpoint| Plan {
+            endpoint,
+            method: "POST",
+            parts: &parts,
+            auth: &auth,
+            bearer: None,
+            trace: None,
+            answer_bytes_max: 0,
+        };
         assert!(
             plan("https://example.com/*").request(String::new(), Duration::ZERO).unwrap_err().contains("wildcards")
         );

@@ -1,13 +1,12 @@
 //! Buses: create, describe, list, update, delete.
 
 use base_types::Arn;
-use lang_policy::{Kind, Policy};
 use model_events::{
     CreateEventBusRequest, CreateEventBusResponse, DeadLetterConfig, DeleteEventBusRequest, DescribeEventBusRequest,
     DescribeEventBusResponse, Error, EventBus, IncludeDetail, Level, ListEventBusesRequest, ListEventBusesResponse,
     LogConfig, UpdateEventBusRequest, UpdateEventBusResponse,
 };
-use services_kernel::{Cx, Quotas, Tags};
+use services_kernel::{Cx, Quotas, Tags, resource_policy};
 use store_api::{Direction, Tx};
 
 use super::{BUSES as BUSES_MAX, pages::Asked, tags};
@@ -29,8 +28,8 @@ pub(crate) fn permitted_on(cx: &Cx, tx: &Tx, name: &BusName, action: &str, resou
     // One's own bus needs its policy only for what it denies.
     let text = found.as_ref().and_then(|bus| bus.policy.as_deref());
     if text.is_some() || !cx.owns(name.account) {
-        let policy = text.and_then(|text| Policy::parse(text, Kind::Resource).ok());
-        cx.authorize_by::<Error>(action, resource, policy.as_ref(), &cx.conditions())?;
+        let policy = text.and_then(resource_policy);
+        cx.authorize_by::<Error>(action, resource, policy.as_deref(), &cx.conditions())?;
     }
     found.ok_or_else(|| no_bus(&name.name))
 }

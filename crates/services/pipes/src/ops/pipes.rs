@@ -8,14 +8,13 @@ use model_pipes::{
     UpdatePipeRequest, UpdatePipeResponse,
 };
 use services_kernel::{Cx, Quota, Quotas, Tags};
-use services_ports::Invoke;
 use store_api::Tx;
 use wire_json::Members;
 use wire_schema::{Seen, Shape, Survey};
 
 use super::tags;
 use crate::{
-    Pipes, definition,
+    Peers, Pipes, definition,
     error::{invalid, no_pipe},
     names::Named,
     tables::{self, Pipe, State},
@@ -81,7 +80,7 @@ macro_rules! changed {
     };
 }
 
-impl<I: Invoke> Pipes<I> {
+impl<P: Peers> Pipes<P> {
     pub(crate) fn create(&self, cx: &Cx, tx: &Tx, input: &CreatePipeRequest) -> Result<CreatePipeResponse, Error> {
         let named = Named::of(cx, &input.name);
         cx.authorize::<Error>(tx, "pipes:CreatePipe", &named.arn())?;

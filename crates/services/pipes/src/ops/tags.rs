@@ -8,17 +8,16 @@ use model_pipes::{
     UntagResourceRequest, UntagResourceResponse,
 };
 use services_kernel::{Cx, Tags};
-use services_ports::Invoke;
 use store_api::Tx;
 
 use crate::{
-    Pipes,
+    Peers, Pipes,
     error::{invalid, no_pipe},
     names::Named,
     tables,
 };
 
-impl<I: Invoke> Pipes<I> {
+impl<P: Peers> Pipes<P> {
     pub(crate) fn tag(&self, cx: &Cx, tx: &Tx, input: &TagResourceRequest) -> Result<TagResourceResponse, Error> {
         let arn = taggable(cx, tx, "pipes:TagResource", &input.resource_arn)?;
         put(tx, cx, &arn, &input.tags)?;

@@ -2,7 +2,7 @@
 
 use model_pipes::*;
 
-use crate::support::{World, function, pipe};
+use crate::support::{World, function, log, pipe};
 
 fn stop(name: &str) -> StopPipeRequest {
     StopPipeRequest { name: name.to_owned() }
@@ -92,10 +92,44 @@ async fn what_is_no_pipe_is_refused() {
             "`states`",
         ),
         (
-            pipe("p", &source, "arn:aws:events:us-east-1:000000000000:api-destination/a/1"),
-            "NotImplementedException",
-            "API destinations",
+            CreatePipeRequest {
+                source_parameters: Some(sizes(2, None)),
+                ..pipe("p", &source, "arn:aws:events:us-east-1:000000000000:api-destination/a/1")
+            },
+            "ValidationException",
+            "BatchSize must be 1",
         ),
+        (
+            CreatePipeRequest {
+                enrichment_parameters: Some(PipeEnrichmentParameters {
+                    http_parameters: Some(PipeEnrichmentHttpParameters::default()),
+                    ..PipeEnrichmentParameters::default()
+                }),
+                enrichment: Some(function("f")),
+                ..good()
+            },
+            "ValidationException",
+            "HttpParameters",
+        ),
+        (
+            CreatePipeRequest {
+                enrichment: Some("arn:aws:states:us-east-1:000000000000:stateMachine:m".into()),
+                ..good()
+            },
+            "NotImplementedException",
+            "`states`",
+        ),
+        (
+            CreatePipeRequest { log_configuration: Some(log("eu-west-1", LogLevel::Info, false)), ..good() },
+            "ValidationException",
+            "log group",
+        ),
+        (
+            CreatePipeRequest { role_arn: "arn:aws:iam::000000000000:user/r".to_owned(), ..good() },
+            "ValidationException",
+            "",
+        ),
+        (pipe("p", "arn:aws:sqs:eu-west-1:000000000000:q", &sink), "ValidationException", "Region"),
         (
             CreatePipeRequest { role_arn: "arn:aws:iam::111111111111:role/r".to_owned(), ..good() },
             "ValidationException",

@@ -7,13 +7,16 @@ use std::{
 };
 
 use base_env::Env;
-use base_types::{AccountId, Arn, Region, Timestamp};
+use base_types::{AccountId, Arn, Fault, Region, Timestamp};
 use bytes::Bytes;
 use model_pipes::*;
 use model_sqs::Sqs as _;
 use services_kernel::{Cx, Dispatcher, PageTokens, Reconciler};
-use services_pipes::{Parts, Pipes, PipesReconciler};
-use services_ports::{Deliver, Delivery, DeliveryError, Destinations, Invoke, InvokeError, Invoked};
+use services_pipes::{Parts, Peers, Pipes, PipesReconciler};
+use services_ports::{
+    Deliver, Delivery, DeliveryError, Destinations, EndpointCall, EndpointError, Endpoints, Invoke, InvokeError,
+    Invoked, LogAppendError, LogLine, LogSink, LogTarget,
+};
 use services_sqs::Sqs;
 use store_api::{Store, Tx};
 use wire_schema::{Model, ServiceError, Survey, validate};
@@ -48,6 +51,103 @@ impl Invoke for Functions {
     }
 }
 
+/// API destinations that answer what they are told to, and remember how they were called.
+#[derive(Default)]
+pub(crate) struct Destined {
+    pub(crate) answers: Mutex<VecDeque<Result<Bytes, EndpointError>>>,
+    pub(crate) called: Mutex<Vec<(String, EndpointCall)>>,
+}
+
+impl Destined {
+    pub(crate) fn answer(&self, body: &str) {
+        self.answers.lock().unwrap().push_back(Ok(Bytes::copy_from_slice(body.as_bytes())));
+    }
+
+    pub(crate) fn fail(&self, status: u16) {
+        let reason = format!("the endpoint answered {status}");
+        self.answers.lock().unwrap().push_back(Err(EndpointError::Failed { status: Some(status), reason }));
+    }
+}
+
+impl Endpoints for Destined {
+    async fn call(&self, _: &Cx, endpoint: &Arn, call: EndpointCall) -> Result<Bytes, EndpointError> {
+        self.called.lock().unwrap().push((endpoint.to_string(), call));
+        let told = self.answers.lock().unwrap().pop_front();
+        told.unwrap_or_else(|| Err(EndpointError::NotFound(endpoint.to_string())))
+    }
+}
+
+/// Logs whose lines are remembered by group and stream.
+#[derive(Default)]
+pub(crate) struct Diary {
+    streams: Mutex<Vec<String>>,
+    pub(crate) lines: Mutex<Vec<(String, String)>>,
+    /// Streams up to this one were deleted.
+    gone: Mutex<u128>,
+}
+
+impl Diary {
+    /// What was logged is forgotten, and its streams are gone.
+    pub(crate) fn burn(&self) {
+        self.lines.lock().unwrap().clear();
+        *self.gone.lock().unwrap() = self.streams.lock().unwrap().len() as u128;
+    }
+
+    /// The steps that were logged.
+    pub(crate) fn steps(&self) -> Vec<String> {
+        let lines = self.lines.lock().unwrap();
+        let step = |(_, line): &(String, String)| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record["messageType"].as_str().unwrap().to_owned()
+        };
+        lines.iter().map(step).collect()
+    }
+}
+
+impl LogSink for Diary {
+    fn ensure_stream(&self, _: &Cx, _: &Tx, group: &str, stream: &str) -> Result<LogTarget, Fault> {
+        let mut streams = self.streams.lock().unwrap();
+        streams.push(format!("{group} {stream}"));
+        Ok(LogTarget { group: 1, stream: streams.len() as u128 })
+    }
+
+    async fn append(&self, target: &LogTarget, lines: Vec<LogLine>) -> Result<(), LogAppendError> {
+        if target.stream <= *self.gone.lock().unwrap() {
+            return Err(LogAppendError::Gone);
+        }
+        let stream = self.streams.lock().unwrap()[usize::try_from(target.stream).unwrap() - 1].clone();
+        let text = |line: LogLine| String::from_utf8(line.text.to_vec()).unwrap();
+        self.lines.lock().unwrap().extend(lines.into_iter().map(|line| (stream.clone(), text(line))));
+        Ok(())
+    }
+}
+
+/// Whom the pipes of a world wait for.
+#[derive(Default)]
+pub(crate) struct Others {
+    pub(crate) functions: Functions,
+    pub(crate) endpoints: Destined,
+    pub(crate) diary: Diary,
+}
+
+impl Peers for Others {
+    type Functions = Functions;
+    type Endpoints = Destined;
+    type Logs = Diary;
+
+    fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    fn endpoints(&self) -> &Destined {
+        &self.endpoints
+    }
+
+    fn logs(&self) -> &Diary {
+        &self.diary
+    }
+}
+
 /// What targets of other kinds were given.
 #[derive(Clone)]
 pub(crate) struct Recorder {
@@ -75,13 +175,14 @@ pub(crate) struct World {
     pub(crate) env: Env,
     store: Store,
     sqs: Sqs,
-    pub(crate) functions: Arc<Functions>,
+    pub(crate) others: Arc<Others>,
     pub(crate) lambda: Recorder,
     pub(crate) events: Recorder,
-    pipes: Arc<Pipes<Functions>>,
+    pub(crate) logs: Recorder,
+    pipes: Arc<Pipes<Others>>,
     dispatcher: Dispatcher,
     cx: Cx,
-    reconciler: PipesReconciler<Functions>,
+    reconciler: PipesReconciler<Others>,
 }
 
 /// The code and message of an error.
@@ -118,22 +219,24 @@ impl World {
         let sqs = Sqs::new(store.clone(), tokens.clone());
         let destinations = Destinations::new();
         let recorder = |service| Recorder { service, taken: Arc::default() };
-        let (lambda, events) = (recorder("lambda"), recorder("events"));
+        let (lambda, events, logs) = (recorder("lambda"), recorder("events"), recorder("logs"));
         destinations.register(Arc::new(sqs.clone()));
         destinations.register(Arc::new(lambda.clone()));
         destinations.register(Arc::new(events.clone()));
-        let functions = Arc::new(Functions::default());
+        destinations.register(Arc::new(logs.clone()));
+        let others = Arc::new(Others::default());
         let pipes = Pipes::new(Parts {
             store: store.clone(),
             tokens,
             destinations,
             queues: Arc::new(sqs.clone()),
-            functions: Arc::clone(&functions),
+            peers: Arc::clone(&others),
         });
         let reconciler = pipes.reconciler();
         let cx = Cx::internal(AccountId::DEFAULT, Region::default(), "test");
         let dispatcher = Dispatcher::new(store.clone());
-        Self { env, store, sqs, functions, lambda, events, pipes: Arc::new(pipes), dispatcher, cx, reconciler }
+        let pipes = Arc::new(pipes);
+        Self { env, store, sqs, others, lambda, events, logs, pipes, dispatcher, cx, reconciler }
     }
 
     pub(crate) async fn call(&self, request: Request) -> Result<Response, Refusal> {
@@ -254,4 +357,16 @@ pub(crate) fn pipe(name: &str, source: &str, target: &str) -> CreatePipeRequest 
 
 pub(crate) fn function(name: &str) -> String {
     format!("arn:aws:lambda:us-east-1:000000000000:function:{name}")
+}
+
+/// A log configuration with the group `pipes/log` of a region.
+pub(crate) fn log(region: &str, level: LogLevel, data: bool) -> PipeLogConfigurationParameters {
+    PipeLogConfigurationParameters {
+        cloudwatch_logs_log_destination: Some(CloudwatchLogsLogDestinationParameters {
+            log_group_arn: format!("arn:aws:logs:{region}:000000000000:log-group:pipes/log"),
+        }),
+        level,
+        include_execution_data: data.then(|| vec![IncludeExecutionDataOption::All]),
+        ..PipeLogConfigurationParameters::default()
+    }
 }

@@ -106,20 +106,20 @@ async fn an_enrichment_takes_the_place_of_the_batch_and_its_failure_keeps_it() {
     };
     world.create(request).await.unwrap();
     world.settle().await;
-    world.functions.fail();
-    world.functions.answer("[{\"m\":\"a\"},{\"m\":\"b\"}]");
+    world.others.functions.fail();
+    world.others.functions.answer("[{\"m\":\"a\"},{\"m\":\"b\"}]");
     world.send("source", "one").await;
     world.settle().await;
     assert_eq!((world.count("source").await, world.count("sink").await), (1, 0));
     world.pass(35).await;
     assert_eq!(world.bodies("sink").await, ["a", "b"]);
     assert_eq!(world.count("source").await, 0);
-    let asked = world.functions.asked.lock().unwrap().clone();
+    let asked = world.others.functions.asked.lock().unwrap().clone();
     assert_eq!(asked.len(), 2);
     assert!(asked[0].0.starts_with("arn:aws:sts::000000000000:assumed-role/plumber/p "), "{asked:?}");
     assert_eq!(serde_json::from_str::<Value>(&asked[0].1).unwrap(), json!([{"n": "one"}]));
     // Nothing said: nothing to hand over.
-    world.functions.answer("[]");
+    world.others.functions.answer("[]");
     world.send("source", "two").await;
     world.settle().await;
     assert_eq!((world.count("source").await, world.count("sink").await), (0, 0));
@@ -136,19 +136,19 @@ async fn a_function_answers_for_each_message() {
     world.send("source", "bad").await;
     world.settle().await;
     // The function is told the batch; which message is the bad one is known once it was asked.
-    world.functions.answer("{\"batchItemFailures\":[{\"itemIdentifier\":\"nobody\"}]}");
+    world.others.functions.answer("{\"batchItemFailures\":[{\"itemIdentifier\":\"nobody\"}]}");
     world.start(StartPipeRequest { name: "p".to_owned() }).await.unwrap();
     world.settle().await;
     assert_eq!(world.count("source").await, 2, "what it says of a message that it was not given fails the batch");
-    let batch: Vec<Value> = serde_json::from_str(&world.functions.asked.lock().unwrap()[0].1).unwrap();
+    let batch: Vec<Value> = serde_json::from_str(&world.others.functions.asked.lock().unwrap()[0].1).unwrap();
     let bad = batch.iter().find(|event| event["body"] == "bad").unwrap()["messageId"].as_str().unwrap().to_owned();
-    world.functions.answer(&format!("{{\"batchItemFailures\":[{{\"itemIdentifier\":\"{bad}\"}}]}}"));
-    world.functions.answer("null");
+    world.others.functions.answer(&format!("{{\"batchItemFailures\":[{{\"itemIdentifier\":\"{bad}\"}}]}}"));
+    world.others.functions.answer("null");
     world.pass(35).await;
     assert_eq!(world.count("source").await, 1);
     world.pass(35).await;
     assert_eq!(world.count("source").await, 0);
-    let asked = world.functions.asked.lock().unwrap().clone();
+    let asked = world.others.functions.asked.lock().unwrap().clone();
     assert_eq!(serde_json::from_str::<Vec<Value>>(&asked[2].1).unwrap().len(), 1);
 }
 

@@ -8,10 +8,9 @@ mod subscriptions;
 mod tags;
 mod topics;
 
-use lang_policy::{Kind, Policy};
 use model_sns::Error;
 pub(crate) use publish::Draft;
-use services_kernel::Cx;
+use services_kernel::{Cx, resource_policy};
 use store_api::Tx;
 
 use crate::{
@@ -34,8 +33,8 @@ pub(crate) fn find(cx: &Cx, tx: &Tx, action: &str, name: TopicName) -> Result<Fo
         return found.ok_or_else(no_topic);
     }
     // It was read when it was set.
-    let policy = text.and_then(|text| Policy::parse(text, Kind::Resource).ok());
-    match (cx.authorize_by::<Error>(action, &arn, policy.as_ref(), &cx.conditions()), found) {
+    let policy = text.and_then(resource_policy);
+    match (cx.authorize_by::<Error>(action, &arn, policy.as_deref(), &cx.conditions()), found) {
         (Ok(()), Some(found)) => Ok(found),
         // Whether another account has a topic is told to those only who may use it; AWS says that there is none.
         (Ok(()) | Err(_), None) => Err(no_topic()),

@@ -9,11 +9,10 @@ mod receive;
 mod send;
 mod tags;
 
-use lang_policy::{Kind, Policy};
 use model_sqs::Error;
 pub(crate) use moves::Task;
 pub(crate) use send::sequence;
-use services_kernel::Cx;
+use services_kernel::{Cx, resource_policy};
 use store_api::Tx;
 
 use crate::{
@@ -39,8 +38,8 @@ pub(crate) fn find_named(cx: &Cx, tx: &Tx, action: &str, name: QueueName) -> Res
         return found.ok_or_else(no_queue);
     }
     // It was read when it was set.
-    let policy = text.and_then(|text| Policy::parse(text, Kind::Resource).ok());
-    match (cx.authorize_by::<Error>(action, &arn, policy.as_ref(), &cx.conditions()), found) {
+    let policy = text.and_then(resource_policy);
+    match (cx.authorize_by::<Error>(action, &arn, policy.as_deref(), &cx.conditions()), found) {
         (Ok(()), Some(found)) => Ok(found),
         // Whether another account has a queue is told to those only who may use it; AWS says that there is none.
         (Ok(()) | Err(_), None) => Err(no_queue()),
