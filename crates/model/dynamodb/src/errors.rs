@@ -29,11 +29,43 @@ wire_schema::structure!(ContinuousBackupsUnavailableException, schema::CONTINUOU
 
 /// Status 400.
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DuplicateItemException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(DuplicateItemException, schema::DUPLICATE_ITEM_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExportNotFoundException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(ExportNotFoundException, schema::EXPORT_NOT_FOUND_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GlobalTableNotFoundException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(GlobalTableNotFoundException, schema::GLOBAL_TABLE_NOT_FOUND_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct IdempotentParameterMismatchException {
     /// `Message`.
     pub message: Option<String>,
 }
 wire_schema::structure!(IdempotentParameterMismatchException, schema::IDEMPOTENT_PARAMETER_MISMATCH_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportNotFoundException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(ImportNotFoundException, schema::IMPORT_NOT_FOUND_EXCEPTION, { 0 => message,  });
 
 /// Status 500.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -251,7 +283,7 @@ pub struct ValidationException {
 }
 wire_schema::structure!(ValidationException, schema::VALIDATION_EXCEPTION, { 0 => message,  });
 
-pub(crate) static ERRORS: [ErrorSchema; 29] = [
+pub(crate) static ERRORS: [ErrorSchema; 33] = [
     ErrorSchema {
         name: "ConditionalCheckFailedException",
         code: "ConditionalCheckFailedException",
@@ -267,11 +299,39 @@ pub(crate) static ERRORS: [ErrorSchema; 29] = [
         shape: &schema::CONTINUOUS_BACKUPS_UNAVAILABLE_EXCEPTION,
     },
     ErrorSchema {
+        name: "DuplicateItemException",
+        code: "DuplicateItemException",
+        status: 400,
+        sender: true,
+        shape: &schema::DUPLICATE_ITEM_EXCEPTION,
+    },
+    ErrorSchema {
+        name: "ExportNotFoundException",
+        code: "ExportNotFoundException",
+        status: 400,
+        sender: true,
+        shape: &schema::EXPORT_NOT_FOUND_EXCEPTION,
+    },
+    ErrorSchema {
+        name: "GlobalTableNotFoundException",
+        code: "GlobalTableNotFoundException",
+        status: 400,
+        sender: true,
+        shape: &schema::GLOBAL_TABLE_NOT_FOUND_EXCEPTION,
+    },
+    ErrorSchema {
         name: "IdempotentParameterMismatchException",
         code: "IdempotentParameterMismatchException",
         status: 400,
         sender: true,
         shape: &schema::IDEMPOTENT_PARAMETER_MISMATCH_EXCEPTION,
+    },
+    ErrorSchema {
+        name: "ImportNotFoundException",
+        code: "ImportNotFoundException",
+        status: 400,
+        sender: true,
+        shape: &schema::IMPORT_NOT_FOUND_EXCEPTION,
     },
     ErrorSchema {
         name: "InternalServerError",
@@ -457,48 +517,52 @@ pub(crate) static ERRORS: [ErrorSchema; 29] = [
     },
 ];
 
-wire_schema::errors!(ERRORS, roles { Validation => validation_exception @ 28,
-MissingParameter => validation_exception @ 28,
-Serialization => serialization_exception @ 24,
-UnknownOperation => unknown_operation_exception @ 26,
-NotImplemented => not_implemented_exception @ 22,
-TooLarge => request_entity_too_large_exception @ 23,
-AccessDenied => access_denied_exception @ 17,
-Throttled => request_limit_exceeded @ 9,
-Internal => internal_server_error @ 3,
-Unavailable => service_unavailable_exception @ 25,
-UnrecognizedClient => unrecognized_client_exception @ 27,
-InvalidSignature => invalid_signature_exception @ 20,
-IncompleteSignature => incomplete_signature_exception @ 19,
-MissingAuthentication => missing_authentication_token_exception @ 21,
-ExpiredToken => expired_token_exception @ 18,
+wire_schema::errors!(ERRORS, roles { Validation => validation_exception @ 32,
+MissingParameter => validation_exception @ 32,
+Serialization => serialization_exception @ 28,
+UnknownOperation => unknown_operation_exception @ 30,
+NotImplemented => not_implemented_exception @ 26,
+TooLarge => request_entity_too_large_exception @ 27,
+AccessDenied => access_denied_exception @ 21,
+Throttled => request_limit_exceeded @ 13,
+Internal => internal_server_error @ 7,
+Unavailable => service_unavailable_exception @ 29,
+UnrecognizedClient => unrecognized_client_exception @ 31,
+InvalidSignature => invalid_signature_exception @ 24,
+IncompleteSignature => incomplete_signature_exception @ 23,
+MissingAuthentication => missing_authentication_token_exception @ 25,
+ExpiredToken => expired_token_exception @ 22,
  }, { 0 ConditionalCheckFailedException.message = conditional_check_failed_exception plain more,
 1 ContinuousBackupsUnavailableException.message = continuous_backups_unavailable_exception plain whole,
-2 IdempotentParameterMismatchException.message = idempotent_parameter_mismatch_exception plain whole,
-3 InternalServerError.message = internal_server_error plain whole,
-4 ItemCollectionSizeLimitExceededException.message = item_collection_size_limit_exceeded_exception plain whole,
-5 LimitExceededException.message = limit_exceeded_exception plain whole,
-6 PolicyNotFoundException.message = policy_not_found_exception plain whole,
-7 ProvisionedThroughputExceededException.message = provisioned_throughput_exceeded_exception plain more,
-8 ReplicatedWriteConflictException.message = replicated_write_conflict_exception plain whole,
-9 RequestLimitExceeded.message = request_limit_exceeded plain more,
-10 ResourceInUseException.message = resource_in_use_exception plain whole,
-11 ResourceNotFoundException.message = resource_not_found_exception plain whole,
-12 TableNotFoundException.message = table_not_found_exception plain whole,
-13 ThrottlingException.message = throttling_exception plain more,
-14 TransactionCanceledException.message = transaction_canceled_exception plain more,
-15 TransactionConflictException.message = transaction_conflict_exception plain whole,
-16 TransactionInProgressException.message = transaction_in_progress_exception plain whole,
-17 AccessDeniedException.message = access_denied_exception plain whole,
-18 ExpiredTokenException.message = expired_token_exception plain whole,
-19 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
-20 InvalidSignatureException.message = invalid_signature_exception plain whole,
-21 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
-22 NotImplementedException.message = not_implemented_exception plain whole,
-23 RequestEntityTooLargeException.message = request_entity_too_large_exception plain whole,
-24 SerializationException.message = serialization_exception plain whole,
-25 ServiceUnavailableException.message = service_unavailable_exception plain whole,
-26 UnknownOperationException.message = unknown_operation_exception plain whole,
-27 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
-28 ValidationException.message = validation_exception plain whole,
+2 DuplicateItemException.message = duplicate_item_exception plain whole,
+3 ExportNotFoundException.message = export_not_found_exception plain whole,
+4 GlobalTableNotFoundException.message = global_table_not_found_exception plain whole,
+5 IdempotentParameterMismatchException.message = idempotent_parameter_mismatch_exception plain whole,
+6 ImportNotFoundException.message = import_not_found_exception plain whole,
+7 InternalServerError.message = internal_server_error plain whole,
+8 ItemCollectionSizeLimitExceededException.message = item_collection_size_limit_exceeded_exception plain whole,
+9 LimitExceededException.message = limit_exceeded_exception plain whole,
+10 PolicyNotFoundException.message = policy_not_found_exception plain whole,
+11 ProvisionedThroughputExceededException.message = provisioned_throughput_exceeded_exception plain more,
+12 ReplicatedWriteConflictException.message = replicated_write_conflict_exception plain whole,
+13 RequestLimitExceeded.message = request_limit_exceeded plain more,
+14 ResourceInUseException.message = resource_in_use_exception plain whole,
+15 ResourceNotFoundException.message = resource_not_found_exception plain whole,
+16 TableNotFoundException.message = table_not_found_exception plain whole,
+17 ThrottlingException.message = throttling_exception plain more,
+18 TransactionCanceledException.message = transaction_canceled_exception plain more,
+19 TransactionConflictException.message = transaction_conflict_exception plain whole,
+20 TransactionInProgressException.message = transaction_in_progress_exception plain whole,
+21 AccessDeniedException.message = access_denied_exception plain whole,
+22 ExpiredTokenException.message = expired_token_exception plain whole,
+23 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
+24 InvalidSignatureException.message = invalid_signature_exception plain whole,
+25 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
+26 NotImplementedException.message = not_implemented_exception plain whole,
+27 RequestEntityTooLargeException.message = request_entity_too_large_exception plain whole,
+28 SerializationException.message = serialization_exception plain whole,
+29 ServiceUnavailableException.message = service_unavailable_exception plain whole,
+30 UnknownOperationException.message = unknown_operation_exception plain whole,
+31 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
+32 ValidationException.message = validation_exception plain whole,
  });

@@ -8,6 +8,15 @@ use crate::{SERVICE, errors::Error, shapes::*};
 /// What the service does, for a context `C` and a transaction `T`. Transactional operations are synchronous and run
 /// again after a conflict; flow operations are asynchronous and open transactions themselves.
 pub trait DynamoDb<C, T>: Send + Sync + 'static {
+    /// `BatchExecuteStatement`, a flow.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn batch_execute_statement(
+        &self,
+        cx: &C,
+        input: BatchExecuteStatementInput,
+    ) -> impl Future<Output = Result<BatchExecuteStatementOutput, Error>> + Send;
     /// `BatchGetItem`, transactional.
     ///
     /// # Errors
@@ -53,6 +62,16 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &DescribeContinuousBackupsInput,
     ) -> Result<DescribeContinuousBackupsOutput, Error>;
+    /// `DescribeContributorInsights`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn describe_contributor_insights(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &DescribeContributorInsightsInput,
+    ) -> Result<DescribeContributorInsightsOutput, Error>;
     /// `DescribeEndpoints`, transactional.
     ///
     /// # Errors
@@ -63,6 +82,36 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &DescribeEndpointsRequest,
     ) -> Result<DescribeEndpointsResponse, Error>;
+    /// `DescribeExport`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn describe_export(&self, cx: &C, tx: &T, input: &DescribeExportInput) -> Result<DescribeExportOutput, Error>;
+    /// `DescribeGlobalTable`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn describe_global_table(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &DescribeGlobalTableInput,
+    ) -> Result<DescribeGlobalTableOutput, Error>;
+    /// `DescribeImport`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn describe_import(&self, cx: &C, tx: &T, input: &DescribeImportInput) -> Result<DescribeImportOutput, Error>;
+    /// `DescribeKinesisStreamingDestination`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn describe_kinesis_streaming_destination(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &DescribeKinesisStreamingDestinationInput,
+    ) -> Result<DescribeKinesisStreamingDestinationOutput, Error>;
     /// `DescribeLimits`, transactional.
     ///
     /// # Errors
@@ -83,6 +132,44 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &DescribeTimeToLiveInput,
     ) -> Result<DescribeTimeToLiveOutput, Error>;
+    /// `DisableKinesisStreamingDestination`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn disable_kinesis_streaming_destination(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &KinesisStreamingDestinationInput,
+    ) -> Result<KinesisStreamingDestinationOutput, Error>;
+    /// `EnableKinesisStreamingDestination`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn enable_kinesis_streaming_destination(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &KinesisStreamingDestinationInput,
+    ) -> Result<KinesisStreamingDestinationOutput, Error>;
+    /// `ExecuteStatement`, a flow.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn execute_statement(
+        &self,
+        cx: &C,
+        input: ExecuteStatementInput,
+    ) -> impl Future<Output = Result<ExecuteStatementOutput, Error>> + Send;
+    /// `ExecuteTransaction`, a flow.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn execute_transaction(
+        &self,
+        cx: &C,
+        input: ExecuteTransactionInput,
+    ) -> impl Future<Output = Result<ExecuteTransactionOutput, Error>> + Send;
     /// `GetItem`, transactional.
     ///
     /// # Errors
@@ -98,6 +185,36 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &GetResourcePolicyInput,
     ) -> Result<GetResourcePolicyOutput, Error>;
+    /// `ListContributorInsights`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_contributor_insights(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &ListContributorInsightsInput,
+    ) -> Result<ListContributorInsightsOutput, Error>;
+    /// `ListExports`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_exports(&self, cx: &C, tx: &T, input: &ListExportsInput) -> Result<ListExportsOutput, Error>;
+    /// `ListGlobalTables`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_global_tables(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &ListGlobalTablesInput,
+    ) -> Result<ListGlobalTablesOutput, Error>;
+    /// `ListImports`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_imports(&self, cx: &C, tx: &T, input: &ListImportsInput) -> Result<ListImportsOutput, Error>;
     /// `ListTables`, transactional.
     ///
     /// # Errors
@@ -178,11 +295,31 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &UpdateContinuousBackupsInput,
     ) -> Result<UpdateContinuousBackupsOutput, Error>;
+    /// `UpdateContributorInsights`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn update_contributor_insights(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &UpdateContributorInsightsInput,
+    ) -> Result<UpdateContributorInsightsOutput, Error>;
     /// `UpdateItem`, transactional.
     ///
     /// # Errors
     /// Those of the operation.
     fn update_item(&self, cx: &C, tx: &T, input: &UpdateItemInput) -> Result<UpdateItemOutput, Error>;
+    /// `UpdateKinesisStreamingDestination`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn update_kinesis_streaming_destination(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &UpdateKinesisStreamingDestinationInput,
+    ) -> Result<UpdateKinesisStreamingDestinationOutput, Error>;
     /// `UpdateTable`, transactional.
     ///
     /// # Errors
@@ -203,6 +340,8 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
 /// An input of any operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
+    /// `BatchExecuteStatement`.
+    BatchExecuteStatement(Box<BatchExecuteStatementInput>),
     /// `BatchGetItem`.
     BatchGetItem(Box<BatchGetItemInput>),
     /// `BatchWriteItem`.
@@ -217,18 +356,44 @@ pub enum Request {
     DeleteTable(Box<DeleteTableInput>),
     /// `DescribeContinuousBackups`.
     DescribeContinuousBackups(Box<DescribeContinuousBackupsInput>),
+    /// `DescribeContributorInsights`.
+    DescribeContributorInsights(Box<DescribeContributorInsightsInput>),
     /// `DescribeEndpoints`.
     DescribeEndpoints(Box<DescribeEndpointsRequest>),
+    /// `DescribeExport`.
+    DescribeExport(Box<DescribeExportInput>),
+    /// `DescribeGlobalTable`.
+    DescribeGlobalTable(Box<DescribeGlobalTableInput>),
+    /// `DescribeImport`.
+    DescribeImport(Box<DescribeImportInput>),
+    /// `DescribeKinesisStreamingDestination`.
+    DescribeKinesisStreamingDestination(Box<DescribeKinesisStreamingDestinationInput>),
     /// `DescribeLimits`.
     DescribeLimits(Box<DescribeLimitsInput>),
     /// `DescribeTable`.
     DescribeTable(Box<DescribeTableInput>),
     /// `DescribeTimeToLive`.
     DescribeTimeToLive(Box<DescribeTimeToLiveInput>),
+    /// `DisableKinesisStreamingDestination`.
+    DisableKinesisStreamingDestination(Box<KinesisStreamingDestinationInput>),
+    /// `EnableKinesisStreamingDestination`.
+    EnableKinesisStreamingDestination(Box<KinesisStreamingDestinationInput>),
+    /// `ExecuteStatement`.
+    ExecuteStatement(Box<ExecuteStatementInput>),
+    /// `ExecuteTransaction`.
+    ExecuteTransaction(Box<ExecuteTransactionInput>),
     /// `GetItem`.
     GetItem(Box<GetItemInput>),
     /// `GetResourcePolicy`.
     GetResourcePolicy(Box<GetResourcePolicyInput>),
+    /// `ListContributorInsights`.
+    ListContributorInsights(Box<ListContributorInsightsInput>),
+    /// `ListExports`.
+    ListExports(Box<ListExportsInput>),
+    /// `ListGlobalTables`.
+    ListGlobalTables(Box<ListGlobalTablesInput>),
+    /// `ListImports`.
+    ListImports(Box<ListImportsInput>),
     /// `ListTables`.
     ListTables(Box<ListTablesInput>),
     /// `ListTagsOfResource`.
@@ -251,8 +416,12 @@ pub enum Request {
     UntagResource(Box<UntagResourceInput>),
     /// `UpdateContinuousBackups`.
     UpdateContinuousBackups(Box<UpdateContinuousBackupsInput>),
+    /// `UpdateContributorInsights`.
+    UpdateContributorInsights(Box<UpdateContributorInsightsInput>),
     /// `UpdateItem`.
     UpdateItem(Box<UpdateItemInput>),
+    /// `UpdateKinesisStreamingDestination`.
+    UpdateKinesisStreamingDestination(Box<UpdateKinesisStreamingDestinationInput>),
     /// `UpdateTable`.
     UpdateTable(Box<UpdateTableInput>),
     /// `UpdateTimeToLive`.
@@ -262,6 +431,8 @@ pub enum Request {
 /// An output of any operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
+    /// `BatchExecuteStatement`.
+    BatchExecuteStatement(Box<BatchExecuteStatementOutput>),
     /// `BatchGetItem`.
     BatchGetItem(Box<BatchGetItemOutput>),
     /// `BatchWriteItem`.
@@ -276,18 +447,44 @@ pub enum Response {
     DeleteTable(Box<DeleteTableOutput>),
     /// `DescribeContinuousBackups`.
     DescribeContinuousBackups(Box<DescribeContinuousBackupsOutput>),
+    /// `DescribeContributorInsights`.
+    DescribeContributorInsights(Box<DescribeContributorInsightsOutput>),
     /// `DescribeEndpoints`.
     DescribeEndpoints(Box<DescribeEndpointsResponse>),
+    /// `DescribeExport`.
+    DescribeExport(Box<DescribeExportOutput>),
+    /// `DescribeGlobalTable`.
+    DescribeGlobalTable(Box<DescribeGlobalTableOutput>),
+    /// `DescribeImport`.
+    DescribeImport(Box<DescribeImportOutput>),
+    /// `DescribeKinesisStreamingDestination`.
+    DescribeKinesisStreamingDestination(Box<DescribeKinesisStreamingDestinationOutput>),
     /// `DescribeLimits`.
     DescribeLimits(Box<DescribeLimitsOutput>),
     /// `DescribeTable`.
     DescribeTable(Box<DescribeTableOutput>),
     /// `DescribeTimeToLive`.
     DescribeTimeToLive(Box<DescribeTimeToLiveOutput>),
+    /// `DisableKinesisStreamingDestination`.
+    DisableKinesisStreamingDestination(Box<KinesisStreamingDestinationOutput>),
+    /// `EnableKinesisStreamingDestination`.
+    EnableKinesisStreamingDestination(Box<KinesisStreamingDestinationOutput>),
+    /// `ExecuteStatement`.
+    ExecuteStatement(Box<ExecuteStatementOutput>),
+    /// `ExecuteTransaction`.
+    ExecuteTransaction(Box<ExecuteTransactionOutput>),
     /// `GetItem`.
     GetItem(Box<GetItemOutput>),
     /// `GetResourcePolicy`.
     GetResourcePolicy(Box<GetResourcePolicyOutput>),
+    /// `ListContributorInsights`.
+    ListContributorInsights(Box<ListContributorInsightsOutput>),
+    /// `ListExports`.
+    ListExports(Box<ListExportsOutput>),
+    /// `ListGlobalTables`.
+    ListGlobalTables(Box<ListGlobalTablesOutput>),
+    /// `ListImports`.
+    ListImports(Box<ListImportsOutput>),
     /// `ListTables`.
     ListTables(Box<ListTablesOutput>),
     /// `ListTagsOfResource`.
@@ -310,8 +507,12 @@ pub enum Response {
     UntagResource,
     /// `UpdateContinuousBackups`.
     UpdateContinuousBackups(Box<UpdateContinuousBackupsOutput>),
+    /// `UpdateContributorInsights`.
+    UpdateContributorInsights(Box<UpdateContributorInsightsOutput>),
     /// `UpdateItem`.
     UpdateItem(Box<UpdateItemOutput>),
+    /// `UpdateKinesisStreamingDestination`.
+    UpdateKinesisStreamingDestination(Box<UpdateKinesisStreamingDestinationOutput>),
     /// `UpdateTable`.
     UpdateTable(Box<UpdateTableOutput>),
     /// `UpdateTimeToLive`.
@@ -345,9 +546,24 @@ pub fn transact<S: DynamoDb<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &
         Request::DescribeContinuousBackups(input) => service
             .describe_continuous_backups(cx, tx, input)
             .map(|output| Response::DescribeContinuousBackups(Box::new(output))),
+        Request::DescribeContributorInsights(input) => service
+            .describe_contributor_insights(cx, tx, input)
+            .map(|output| Response::DescribeContributorInsights(Box::new(output))),
         Request::DescribeEndpoints(input) => {
             service.describe_endpoints(cx, tx, input).map(|output| Response::DescribeEndpoints(Box::new(output)))
         }
+        Request::DescribeExport(input) => {
+            service.describe_export(cx, tx, input).map(|output| Response::DescribeExport(Box::new(output)))
+        }
+        Request::DescribeGlobalTable(input) => {
+            service.describe_global_table(cx, tx, input).map(|output| Response::DescribeGlobalTable(Box::new(output)))
+        }
+        Request::DescribeImport(input) => {
+            service.describe_import(cx, tx, input).map(|output| Response::DescribeImport(Box::new(output)))
+        }
+        Request::DescribeKinesisStreamingDestination(input) => service
+            .describe_kinesis_streaming_destination(cx, tx, input)
+            .map(|output| Response::DescribeKinesisStreamingDestination(Box::new(output))),
         Request::DescribeLimits(input) => {
             service.describe_limits(cx, tx, input).map(|output| Response::DescribeLimits(Box::new(output)))
         }
@@ -357,9 +573,27 @@ pub fn transact<S: DynamoDb<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &
         Request::DescribeTimeToLive(input) => {
             service.describe_time_to_live(cx, tx, input).map(|output| Response::DescribeTimeToLive(Box::new(output)))
         }
+        Request::DisableKinesisStreamingDestination(input) => service
+            .disable_kinesis_streaming_destination(cx, tx, input)
+            .map(|output| Response::DisableKinesisStreamingDestination(Box::new(output))),
+        Request::EnableKinesisStreamingDestination(input) => service
+            .enable_kinesis_streaming_destination(cx, tx, input)
+            .map(|output| Response::EnableKinesisStreamingDestination(Box::new(output))),
         Request::GetItem(input) => service.get_item(cx, tx, input).map(|output| Response::GetItem(Box::new(output))),
         Request::GetResourcePolicy(input) => {
             service.get_resource_policy(cx, tx, input).map(|output| Response::GetResourcePolicy(Box::new(output)))
+        }
+        Request::ListContributorInsights(input) => service
+            .list_contributor_insights(cx, tx, input)
+            .map(|output| Response::ListContributorInsights(Box::new(output))),
+        Request::ListExports(input) => {
+            service.list_exports(cx, tx, input).map(|output| Response::ListExports(Box::new(output)))
+        }
+        Request::ListGlobalTables(input) => {
+            service.list_global_tables(cx, tx, input).map(|output| Response::ListGlobalTables(Box::new(output)))
+        }
+        Request::ListImports(input) => {
+            service.list_imports(cx, tx, input).map(|output| Response::ListImports(Box::new(output)))
         }
         Request::ListTables(input) => {
             service.list_tables(cx, tx, input).map(|output| Response::ListTables(Box::new(output)))
@@ -384,14 +618,24 @@ pub fn transact<S: DynamoDb<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &
         Request::UpdateContinuousBackups(input) => service
             .update_continuous_backups(cx, tx, input)
             .map(|output| Response::UpdateContinuousBackups(Box::new(output))),
+        Request::UpdateContributorInsights(input) => service
+            .update_contributor_insights(cx, tx, input)
+            .map(|output| Response::UpdateContributorInsights(Box::new(output))),
         Request::UpdateItem(input) => {
             service.update_item(cx, tx, input).map(|output| Response::UpdateItem(Box::new(output)))
         }
+        Request::UpdateKinesisStreamingDestination(input) => service
+            .update_kinesis_streaming_destination(cx, tx, input)
+            .map(|output| Response::UpdateKinesisStreamingDestination(Box::new(output))),
         Request::UpdateTable(input) => {
             service.update_table(cx, tx, input).map(|output| Response::UpdateTable(Box::new(output)))
         }
         Request::UpdateTimeToLive(input) => {
             service.update_time_to_live(cx, tx, input).map(|output| Response::UpdateTimeToLive(Box::new(output)))
+        }
+        other => {
+            Err(Fault::new(FaultKind::Internal, format!("run `{}` as a transaction", Api::operation(other).name))
+                .into())
         }
     }
 }
@@ -400,8 +644,22 @@ pub fn transact<S: DynamoDb<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &
 ///
 /// # Errors
 /// Those of the operation; a fault for a transactional one.
-pub async fn flow<S: DynamoDb<C, T>, C: Sync, T>(_service: &S, _cx: &C, request: Request) -> Result<Response, Error> {
-    Err(Fault::new(FaultKind::Internal, format!("run `{}` as a flow", Api::operation(&request).name)).into())
+pub async fn flow<S: DynamoDb<C, T>, C: Sync, T>(service: &S, cx: &C, request: Request) -> Result<Response, Error> {
+    match request {
+        Request::BatchExecuteStatement(input) => service
+            .batch_execute_statement(cx, *input)
+            .await
+            .map(|output| Response::BatchExecuteStatement(Box::new(output))),
+        Request::ExecuteStatement(input) => {
+            service.execute_statement(cx, *input).await.map(|output| Response::ExecuteStatement(Box::new(output)))
+        }
+        Request::ExecuteTransaction(input) => {
+            service.execute_transaction(cx, *input).await.map(|output| Response::ExecuteTransaction(Box::new(output)))
+        }
+        other => {
+            Err(Fault::new(FaultKind::Internal, format!("run `{}` as a flow", Api::operation(&other).name)).into())
+        }
+    }
 }
 
 /// The service, to whoever knows no service.
@@ -419,72 +677,105 @@ impl Model for Api {
 
     fn request(operation: &Operation) -> Option<Request> {
         Some(match operation.index {
-            0 => Request::BatchGetItem(Box::default()),
-            1 => Request::BatchWriteItem(Box::default()),
-            2 => Request::CreateTable(Box::default()),
-            3 => Request::DeleteItem(Box::default()),
-            4 => Request::DeleteResourcePolicy(Box::default()),
-            5 => Request::DeleteTable(Box::default()),
-            6 => Request::DescribeContinuousBackups(Box::default()),
-            7 => Request::DescribeEndpoints(Box::default()),
-            8 => Request::DescribeLimits(Box::default()),
-            9 => Request::DescribeTable(Box::default()),
-            10 => Request::DescribeTimeToLive(Box::default()),
-            11 => Request::GetItem(Box::default()),
-            12 => Request::GetResourcePolicy(Box::default()),
-            13 => Request::ListTables(Box::default()),
-            14 => Request::ListTagsOfResource(Box::default()),
-            15 => Request::PutItem(Box::default()),
-            16 => Request::PutResourcePolicy(Box::default()),
-            17 => Request::Query(Box::default()),
-            18 => Request::Scan(Box::default()),
-            19 => Request::TagResource(Box::default()),
-            20 => Request::TransactGetItems(Box::default()),
-            21 => Request::TransactWriteItems(Box::default()),
-            22 => Request::UntagResource(Box::default()),
-            23 => Request::UpdateContinuousBackups(Box::default()),
-            24 => Request::UpdateItem(Box::default()),
-            25 => Request::UpdateTable(Box::default()),
-            26 => Request::UpdateTimeToLive(Box::default()),
+            0 => Request::BatchExecuteStatement(Box::default()),
+            1 => Request::BatchGetItem(Box::default()),
+            2 => Request::BatchWriteItem(Box::default()),
+            3 => Request::CreateTable(Box::default()),
+            4 => Request::DeleteItem(Box::default()),
+            5 => Request::DeleteResourcePolicy(Box::default()),
+            6 => Request::DeleteTable(Box::default()),
+            7 => Request::DescribeContinuousBackups(Box::default()),
+            8 => Request::DescribeContributorInsights(Box::default()),
+            9 => Request::DescribeEndpoints(Box::default()),
+            10 => Request::DescribeExport(Box::default()),
+            11 => Request::DescribeGlobalTable(Box::default()),
+            12 => Request::DescribeImport(Box::default()),
+            13 => Request::DescribeKinesisStreamingDestination(Box::default()),
+            14 => Request::DescribeLimits(Box::default()),
+            15 => Request::DescribeTable(Box::default()),
+            16 => Request::DescribeTimeToLive(Box::default()),
+            17 => Request::DisableKinesisStreamingDestination(Box::default()),
+            18 => Request::EnableKinesisStreamingDestination(Box::default()),
+            19 => Request::ExecuteStatement(Box::default()),
+            20 => Request::ExecuteTransaction(Box::default()),
+            21 => Request::GetItem(Box::default()),
+            22 => Request::GetResourcePolicy(Box::default()),
+            23 => Request::ListContributorInsights(Box::default()),
+            24 => Request::ListExports(Box::default()),
+            25 => Request::ListGlobalTables(Box::default()),
+            26 => Request::ListImports(Box::default()),
+            27 => Request::ListTables(Box::default()),
+            28 => Request::ListTagsOfResource(Box::default()),
+            29 => Request::PutItem(Box::default()),
+            30 => Request::PutResourcePolicy(Box::default()),
+            31 => Request::Query(Box::default()),
+            32 => Request::Scan(Box::default()),
+            33 => Request::TagResource(Box::default()),
+            34 => Request::TransactGetItems(Box::default()),
+            35 => Request::TransactWriteItems(Box::default()),
+            36 => Request::UntagResource(Box::default()),
+            37 => Request::UpdateContinuousBackups(Box::default()),
+            38 => Request::UpdateContributorInsights(Box::default()),
+            39 => Request::UpdateItem(Box::default()),
+            40 => Request::UpdateKinesisStreamingDestination(Box::default()),
+            41 => Request::UpdateTable(Box::default()),
+            42 => Request::UpdateTimeToLive(Box::default()),
             _ => return None,
         })
     }
 
     fn operation(request: &Request) -> &'static Operation {
         let index = match request {
-            Request::BatchGetItem(_) => 0,
-            Request::BatchWriteItem(_) => 1,
-            Request::CreateTable(_) => 2,
-            Request::DeleteItem(_) => 3,
-            Request::DeleteResourcePolicy(_) => 4,
-            Request::DeleteTable(_) => 5,
-            Request::DescribeContinuousBackups(_) => 6,
-            Request::DescribeEndpoints(_) => 7,
-            Request::DescribeLimits(_) => 8,
-            Request::DescribeTable(_) => 9,
-            Request::DescribeTimeToLive(_) => 10,
-            Request::GetItem(_) => 11,
-            Request::GetResourcePolicy(_) => 12,
-            Request::ListTables(_) => 13,
-            Request::ListTagsOfResource(_) => 14,
-            Request::PutItem(_) => 15,
-            Request::PutResourcePolicy(_) => 16,
-            Request::Query(_) => 17,
-            Request::Scan(_) => 18,
-            Request::TagResource(_) => 19,
-            Request::TransactGetItems(_) => 20,
-            Request::TransactWriteItems(_) => 21,
-            Request::UntagResource(_) => 22,
-            Request::UpdateContinuousBackups(_) => 23,
-            Request::UpdateItem(_) => 24,
-            Request::UpdateTable(_) => 25,
-            Request::UpdateTimeToLive(_) => 26,
+            Request::BatchExecuteStatement(_) => 0,
+            Request::BatchGetItem(_) => 1,
+            Request::BatchWriteItem(_) => 2,
+            Request::CreateTable(_) => 3,
+            Request::DeleteItem(_) => 4,
+            Request::DeleteResourcePolicy(_) => 5,
+            Request::DeleteTable(_) => 6,
+            Request::DescribeContinuousBackups(_) => 7,
+            Request::DescribeContributorInsights(_) => 8,
+            Request::DescribeEndpoints(_) => 9,
+            Request::DescribeExport(_) => 10,
+            Request::DescribeGlobalTable(_) => 11,
+            Request::DescribeImport(_) => 12,
+            Request::DescribeKinesisStreamingDestination(_) => 13,
+            Request::DescribeLimits(_) => 14,
+            Request::DescribeTable(_) => 15,
+            Request::DescribeTimeToLive(_) => 16,
+            Request::DisableKinesisStreamingDestination(_) => 17,
+            Request::EnableKinesisStreamingDestination(_) => 18,
+            Request::ExecuteStatement(_) => 19,
+            Request::ExecuteTransaction(_) => 20,
+            Request::GetItem(_) => 21,
+            Request::GetResourcePolicy(_) => 22,
+            Request::ListContributorInsights(_) => 23,
+            Request::ListExports(_) => 24,
+            Request::ListGlobalTables(_) => 25,
+            Request::ListImports(_) => 26,
+            Request::ListTables(_) => 27,
+            Request::ListTagsOfResource(_) => 28,
+            Request::PutItem(_) => 29,
+            Request::PutResourcePolicy(_) => 30,
+            Request::Query(_) => 31,
+            Request::Scan(_) => 32,
+            Request::TagResource(_) => 33,
+            Request::TransactGetItems(_) => 34,
+            Request::TransactWriteItems(_) => 35,
+            Request::UntagResource(_) => 36,
+            Request::UpdateContinuousBackups(_) => 37,
+            Request::UpdateContributorInsights(_) => 38,
+            Request::UpdateItem(_) => 39,
+            Request::UpdateKinesisStreamingDestination(_) => 40,
+            Request::UpdateTable(_) => 41,
+            Request::UpdateTimeToLive(_) => 42,
         };
         &SERVICE.operations[index]
     }
 
     fn input(request: &Request) -> &dyn Shape {
         match request {
+            Request::BatchExecuteStatement(input) => &**input,
             Request::BatchGetItem(input) => &**input,
             Request::BatchWriteItem(input) => &**input,
             Request::CreateTable(input) => &**input,
@@ -492,12 +783,25 @@ impl Model for Api {
             Request::DeleteResourcePolicy(input) => &**input,
             Request::DeleteTable(input) => &**input,
             Request::DescribeContinuousBackups(input) => &**input,
+            Request::DescribeContributorInsights(input) => &**input,
             Request::DescribeEndpoints(input) => &**input,
+            Request::DescribeExport(input) => &**input,
+            Request::DescribeGlobalTable(input) => &**input,
+            Request::DescribeImport(input) => &**input,
+            Request::DescribeKinesisStreamingDestination(input) => &**input,
             Request::DescribeLimits(input) => &**input,
             Request::DescribeTable(input) => &**input,
             Request::DescribeTimeToLive(input) => &**input,
+            Request::DisableKinesisStreamingDestination(input) => &**input,
+            Request::EnableKinesisStreamingDestination(input) => &**input,
+            Request::ExecuteStatement(input) => &**input,
+            Request::ExecuteTransaction(input) => &**input,
             Request::GetItem(input) => &**input,
             Request::GetResourcePolicy(input) => &**input,
+            Request::ListContributorInsights(input) => &**input,
+            Request::ListExports(input) => &**input,
+            Request::ListGlobalTables(input) => &**input,
+            Request::ListImports(input) => &**input,
             Request::ListTables(input) => &**input,
             Request::ListTagsOfResource(input) => &**input,
             Request::PutItem(input) => &**input,
@@ -509,7 +813,9 @@ impl Model for Api {
             Request::TransactWriteItems(input) => &**input,
             Request::UntagResource(input) => &**input,
             Request::UpdateContinuousBackups(input) => &**input,
+            Request::UpdateContributorInsights(input) => &**input,
             Request::UpdateItem(input) => &**input,
+            Request::UpdateKinesisStreamingDestination(input) => &**input,
             Request::UpdateTable(input) => &**input,
             Request::UpdateTimeToLive(input) => &**input,
         }
@@ -517,6 +823,7 @@ impl Model for Api {
 
     fn input_mut(request: &mut Request) -> &mut dyn Shape {
         match request {
+            Request::BatchExecuteStatement(input) => &mut **input,
             Request::BatchGetItem(input) => &mut **input,
             Request::BatchWriteItem(input) => &mut **input,
             Request::CreateTable(input) => &mut **input,
@@ -524,12 +831,25 @@ impl Model for Api {
             Request::DeleteResourcePolicy(input) => &mut **input,
             Request::DeleteTable(input) => &mut **input,
             Request::DescribeContinuousBackups(input) => &mut **input,
+            Request::DescribeContributorInsights(input) => &mut **input,
             Request::DescribeEndpoints(input) => &mut **input,
+            Request::DescribeExport(input) => &mut **input,
+            Request::DescribeGlobalTable(input) => &mut **input,
+            Request::DescribeImport(input) => &mut **input,
+            Request::DescribeKinesisStreamingDestination(input) => &mut **input,
             Request::DescribeLimits(input) => &mut **input,
             Request::DescribeTable(input) => &mut **input,
             Request::DescribeTimeToLive(input) => &mut **input,
+            Request::DisableKinesisStreamingDestination(input) => &mut **input,
+            Request::EnableKinesisStreamingDestination(input) => &mut **input,
+            Request::ExecuteStatement(input) => &mut **input,
+            Request::ExecuteTransaction(input) => &mut **input,
             Request::GetItem(input) => &mut **input,
             Request::GetResourcePolicy(input) => &mut **input,
+            Request::ListContributorInsights(input) => &mut **input,
+            Request::ListExports(input) => &mut **input,
+            Request::ListGlobalTables(input) => &mut **input,
+            Request::ListImports(input) => &mut **input,
             Request::ListTables(input) => &mut **input,
             Request::ListTagsOfResource(input) => &mut **input,
             Request::PutItem(input) => &mut **input,
@@ -541,7 +861,9 @@ impl Model for Api {
             Request::TransactWriteItems(input) => &mut **input,
             Request::UntagResource(input) => &mut **input,
             Request::UpdateContinuousBackups(input) => &mut **input,
+            Request::UpdateContributorInsights(input) => &mut **input,
             Request::UpdateItem(input) => &mut **input,
+            Request::UpdateKinesisStreamingDestination(input) => &mut **input,
             Request::UpdateTable(input) => &mut **input,
             Request::UpdateTimeToLive(input) => &mut **input,
         }
@@ -549,39 +871,56 @@ impl Model for Api {
 
     fn response(operation: &Operation) -> Option<Response> {
         Some(match operation.index {
-            0 => Response::BatchGetItem(Box::default()),
-            1 => Response::BatchWriteItem(Box::default()),
-            2 => Response::CreateTable(Box::default()),
-            3 => Response::DeleteItem(Box::default()),
-            4 => Response::DeleteResourcePolicy(Box::default()),
-            5 => Response::DeleteTable(Box::default()),
-            6 => Response::DescribeContinuousBackups(Box::default()),
-            7 => Response::DescribeEndpoints(Box::default()),
-            8 => Response::DescribeLimits(Box::default()),
-            9 => Response::DescribeTable(Box::default()),
-            10 => Response::DescribeTimeToLive(Box::default()),
-            11 => Response::GetItem(Box::default()),
-            12 => Response::GetResourcePolicy(Box::default()),
-            13 => Response::ListTables(Box::default()),
-            14 => Response::ListTagsOfResource(Box::default()),
-            15 => Response::PutItem(Box::default()),
-            16 => Response::PutResourcePolicy(Box::default()),
-            17 => Response::Query(Box::default()),
-            18 => Response::Scan(Box::default()),
-            19 => Response::TagResource,
-            20 => Response::TransactGetItems(Box::default()),
-            21 => Response::TransactWriteItems(Box::default()),
-            22 => Response::UntagResource,
-            23 => Response::UpdateContinuousBackups(Box::default()),
-            24 => Response::UpdateItem(Box::default()),
-            25 => Response::UpdateTable(Box::default()),
-            26 => Response::UpdateTimeToLive(Box::default()),
+            0 => Response::BatchExecuteStatement(Box::default()),
+            1 => Response::BatchGetItem(Box::default()),
+            2 => Response::BatchWriteItem(Box::default()),
+            3 => Response::CreateTable(Box::default()),
+            4 => Response::DeleteItem(Box::default()),
+            5 => Response::DeleteResourcePolicy(Box::default()),
+            6 => Response::DeleteTable(Box::default()),
+            7 => Response::DescribeContinuousBackups(Box::default()),
+            8 => Response::DescribeContributorInsights(Box::default()),
+            9 => Response::DescribeEndpoints(Box::default()),
+            10 => Response::DescribeExport(Box::default()),
+            11 => Response::DescribeGlobalTable(Box::default()),
+            12 => Response::DescribeImport(Box::default()),
+            13 => Response::DescribeKinesisStreamingDestination(Box::default()),
+            14 => Response::DescribeLimits(Box::default()),
+            15 => Response::DescribeTable(Box::default()),
+            16 => Response::DescribeTimeToLive(Box::default()),
+            17 => Response::DisableKinesisStreamingDestination(Box::default()),
+            18 => Response::EnableKinesisStreamingDestination(Box::default()),
+            19 => Response::ExecuteStatement(Box::default()),
+            20 => Response::ExecuteTransaction(Box::default()),
+            21 => Response::GetItem(Box::default()),
+            22 => Response::GetResourcePolicy(Box::default()),
+            23 => Response::ListContributorInsights(Box::default()),
+            24 => Response::ListExports(Box::default()),
+            25 => Response::ListGlobalTables(Box::default()),
+            26 => Response::ListImports(Box::default()),
+            27 => Response::ListTables(Box::default()),
+            28 => Response::ListTagsOfResource(Box::default()),
+            29 => Response::PutItem(Box::default()),
+            30 => Response::PutResourcePolicy(Box::default()),
+            31 => Response::Query(Box::default()),
+            32 => Response::Scan(Box::default()),
+            33 => Response::TagResource,
+            34 => Response::TransactGetItems(Box::default()),
+            35 => Response::TransactWriteItems(Box::default()),
+            36 => Response::UntagResource,
+            37 => Response::UpdateContinuousBackups(Box::default()),
+            38 => Response::UpdateContributorInsights(Box::default()),
+            39 => Response::UpdateItem(Box::default()),
+            40 => Response::UpdateKinesisStreamingDestination(Box::default()),
+            41 => Response::UpdateTable(Box::default()),
+            42 => Response::UpdateTimeToLive(Box::default()),
             _ => return None,
         })
     }
 
     fn output(response: &Response) -> Option<&dyn Shape> {
         match response {
+            Response::BatchExecuteStatement(output) => Some(&**output),
             Response::BatchGetItem(output) => Some(&**output),
             Response::BatchWriteItem(output) => Some(&**output),
             Response::CreateTable(output) => Some(&**output),
@@ -589,12 +928,25 @@ impl Model for Api {
             Response::DeleteResourcePolicy(output) => Some(&**output),
             Response::DeleteTable(output) => Some(&**output),
             Response::DescribeContinuousBackups(output) => Some(&**output),
+            Response::DescribeContributorInsights(output) => Some(&**output),
             Response::DescribeEndpoints(output) => Some(&**output),
+            Response::DescribeExport(output) => Some(&**output),
+            Response::DescribeGlobalTable(output) => Some(&**output),
+            Response::DescribeImport(output) => Some(&**output),
+            Response::DescribeKinesisStreamingDestination(output) => Some(&**output),
             Response::DescribeLimits(output) => Some(&**output),
             Response::DescribeTable(output) => Some(&**output),
             Response::DescribeTimeToLive(output) => Some(&**output),
+            Response::DisableKinesisStreamingDestination(output) => Some(&**output),
+            Response::EnableKinesisStreamingDestination(output) => Some(&**output),
+            Response::ExecuteStatement(output) => Some(&**output),
+            Response::ExecuteTransaction(output) => Some(&**output),
             Response::GetItem(output) => Some(&**output),
             Response::GetResourcePolicy(output) => Some(&**output),
+            Response::ListContributorInsights(output) => Some(&**output),
+            Response::ListExports(output) => Some(&**output),
+            Response::ListGlobalTables(output) => Some(&**output),
+            Response::ListImports(output) => Some(&**output),
             Response::ListTables(output) => Some(&**output),
             Response::ListTagsOfResource(output) => Some(&**output),
             Response::PutItem(output) => Some(&**output),
@@ -606,7 +958,9 @@ impl Model for Api {
             Response::TransactWriteItems(output) => Some(&**output),
             Response::UntagResource => None,
             Response::UpdateContinuousBackups(output) => Some(&**output),
+            Response::UpdateContributorInsights(output) => Some(&**output),
             Response::UpdateItem(output) => Some(&**output),
+            Response::UpdateKinesisStreamingDestination(output) => Some(&**output),
             Response::UpdateTable(output) => Some(&**output),
             Response::UpdateTimeToLive(output) => Some(&**output),
         }
@@ -614,6 +968,7 @@ impl Model for Api {
 
     fn output_mut(response: &mut Response) -> Option<&mut dyn Shape> {
         match response {
+            Response::BatchExecuteStatement(output) => Some(&mut **output),
             Response::BatchGetItem(output) => Some(&mut **output),
             Response::BatchWriteItem(output) => Some(&mut **output),
             Response::CreateTable(output) => Some(&mut **output),
@@ -621,12 +976,25 @@ impl Model for Api {
             Response::DeleteResourcePolicy(output) => Some(&mut **output),
             Response::DeleteTable(output) => Some(&mut **output),
             Response::DescribeContinuousBackups(output) => Some(&mut **output),
+            Response::DescribeContributorInsights(output) => Some(&mut **output),
             Response::DescribeEndpoints(output) => Some(&mut **output),
+            Response::DescribeExport(output) => Some(&mut **output),
+            Response::DescribeGlobalTable(output) => Some(&mut **output),
+            Response::DescribeImport(output) => Some(&mut **output),
+            Response::DescribeKinesisStreamingDestination(output) => Some(&mut **output),
             Response::DescribeLimits(output) => Some(&mut **output),
             Response::DescribeTable(output) => Some(&mut **output),
             Response::DescribeTimeToLive(output) => Some(&mut **output),
+            Response::DisableKinesisStreamingDestination(output) => Some(&mut **output),
+            Response::EnableKinesisStreamingDestination(output) => Some(&mut **output),
+            Response::ExecuteStatement(output) => Some(&mut **output),
+            Response::ExecuteTransaction(output) => Some(&mut **output),
             Response::GetItem(output) => Some(&mut **output),
             Response::GetResourcePolicy(output) => Some(&mut **output),
+            Response::ListContributorInsights(output) => Some(&mut **output),
+            Response::ListExports(output) => Some(&mut **output),
+            Response::ListGlobalTables(output) => Some(&mut **output),
+            Response::ListImports(output) => Some(&mut **output),
             Response::ListTables(output) => Some(&mut **output),
             Response::ListTagsOfResource(output) => Some(&mut **output),
             Response::PutItem(output) => Some(&mut **output),
@@ -638,7 +1006,9 @@ impl Model for Api {
             Response::TransactWriteItems(output) => Some(&mut **output),
             Response::UntagResource => None,
             Response::UpdateContinuousBackups(output) => Some(&mut **output),
+            Response::UpdateContributorInsights(output) => Some(&mut **output),
             Response::UpdateItem(output) => Some(&mut **output),
+            Response::UpdateKinesisStreamingDestination(output) => Some(&mut **output),
             Response::UpdateTable(output) => Some(&mut **output),
             Response::UpdateTimeToLive(output) => Some(&mut **output),
         }

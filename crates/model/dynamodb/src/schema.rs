@@ -2,6 +2,8 @@
 
 use wire_schema::{Member, Pattern, Schema, Tolerated};
 
+pub(crate) static APPROXIMATE_CREATION_DATE_TIME_PRECISION: Schema =
+    Schema::enumeration("ApproximateCreationDateTimePrecision", &["MILLISECOND", "MICROSECOND"]);
 pub(crate) static ARCHIVAL_REASON: Schema = Schema::string("ArchivalReason");
 pub(crate) static ARCHIVAL_SUMMARY: Schema = Schema::structure(
     "ArchivalSummary",
@@ -47,6 +49,17 @@ pub(crate) static ATTRIBUTE_VALUE_UPDATE: Schema = Schema::structure(
 pub(crate) static AVAILABILITY_ERROR_MESSAGE: Schema = Schema::string("AvailabilityErrorMessage");
 pub(crate) static BACKFILLING: Schema = Schema::boolean("Backfilling");
 pub(crate) static BACKUP_ARN: Schema = Schema::string("BackupArn").min(37).max(1024);
+pub(crate) static BATCH_EXECUTE_STATEMENT_INPUT: Schema = Schema::structure(
+    "BatchExecuteStatementInput",
+    &[
+        Member::new("Statements", &PARTI_QL_BATCH_REQUEST).required(),
+        Member::new("ReturnConsumedCapacity", &RETURN_CONSUMED_CAPACITY),
+    ],
+);
+pub(crate) static BATCH_EXECUTE_STATEMENT_OUTPUT: Schema = Schema::structure(
+    "BatchExecuteStatementOutput",
+    &[Member::new("Responses", &PARTI_QL_BATCH_RESPONSE), Member::new("ConsumedCapacity", &CONSUMED_CAPACITY_MULTIPLE)],
+);
 pub(crate) static BATCH_GET_ITEM_INPUT: Schema = Schema::structure(
     "BatchGetItemInput",
     &[
@@ -64,6 +77,47 @@ pub(crate) static BATCH_GET_ITEM_OUTPUT: Schema = Schema::structure(
 );
 pub(crate) static BATCH_GET_REQUEST_MAP: Schema = Schema::map("BatchGetRequestMap", &TABLE_ARN, &KEYS_AND_ATTRIBUTES);
 pub(crate) static BATCH_GET_RESPONSE_MAP: Schema = Schema::map("BatchGetResponseMap", &TABLE_ARN, &ITEM_LIST);
+pub(crate) static BATCH_STATEMENT_ERROR: Schema = Schema::structure(
+    "BatchStatementError",
+    &[
+        Member::new("Code", &BATCH_STATEMENT_ERROR_CODE_ENUM),
+        Member::new("Message", &STRING),
+        Member::new("Item", &ATTRIBUTE_MAP),
+    ],
+);
+pub(crate) static BATCH_STATEMENT_ERROR_CODE_ENUM: Schema = Schema::enumeration(
+    "BatchStatementErrorCodeEnum",
+    &[
+        "ConditionalCheckFailed",
+        "ItemCollectionSizeLimitExceeded",
+        "RequestLimitExceeded",
+        "ValidationError",
+        "ProvisionedThroughputExceeded",
+        "TransactionConflict",
+        "ThrottlingError",
+        "InternalServerError",
+        "ResourceNotFound",
+        "AccessDenied",
+        "DuplicateItem",
+    ],
+);
+pub(crate) static BATCH_STATEMENT_REQUEST: Schema = Schema::structure(
+    "BatchStatementRequest",
+    &[
+        Member::new("Statement", &PARTI_QL_STATEMENT).required(),
+        Member::new("Parameters", &PREPARED_STATEMENT_PARAMETERS),
+        Member::new("ConsistentRead", &CONSISTENT_READ),
+        Member::new("ReturnValuesOnConditionCheckFailure", &RETURN_VALUES_ON_CONDITION_CHECK_FAILURE),
+    ],
+);
+pub(crate) static BATCH_STATEMENT_RESPONSE: Schema = Schema::structure(
+    "BatchStatementResponse",
+    &[
+        Member::new("Error", &BATCH_STATEMENT_ERROR),
+        Member::new("TableName", &TABLE_NAME),
+        Member::new("Item", &ATTRIBUTE_MAP),
+    ],
+);
 pub(crate) static BATCH_WRITE_ITEM_INPUT: Schema = Schema::structure(
     "BatchWriteItemInput",
     &[
@@ -82,6 +136,7 @@ pub(crate) static BATCH_WRITE_ITEM_OUTPUT: Schema = Schema::structure(
 );
 pub(crate) static BATCH_WRITE_ITEM_REQUEST_MAP: Schema =
     Schema::map("BatchWriteItemRequestMap", &TABLE_ARN, &WRITE_REQUESTS);
+pub(crate) static BILLED_SIZE_BYTES: Schema = Schema::long("BilledSizeBytes").min(0);
 pub(crate) static BILLING_MODE: Schema = Schema::enumeration("BillingMode", &["PROVISIONED", "PAY_PER_REQUEST"]);
 pub(crate) static BILLING_MODE_SUMMARY: Schema = Schema::structure(
     "BillingModeSummary",
@@ -106,6 +161,9 @@ pub(crate) static CAPACITY: Schema = Schema::structure(
     ],
 );
 pub(crate) static CLIENT_REQUEST_TOKEN: Schema = Schema::string("ClientRequestToken").min(1).max(36);
+static PATTERN_OF_CLIENT_TOKEN: Pattern = Pattern::new("^[^\\$]+$", "^[^\\$]+$", None);
+pub(crate) static CLIENT_TOKEN: Schema = Schema::string("ClientToken").pattern(&PATTERN_OF_CLIENT_TOKEN);
+pub(crate) static CLOUD_WATCH_LOG_GROUP_ARN: Schema = Schema::string("CloudWatchLogGroupArn").min(1).max(1024);
 pub(crate) static CODE: Schema = Schema::string("Code");
 pub(crate) static COMPARISON_OPERATOR: Schema = Schema::enumeration(
     "ComparisonOperator",
@@ -177,6 +235,32 @@ pub(crate) static CONTINUOUS_BACKUPS_STATUS: Schema =
     Schema::enumeration("ContinuousBackupsStatus", &["ENABLED", "DISABLED"]);
 pub(crate) static CONTINUOUS_BACKUPS_UNAVAILABLE_EXCEPTION: Schema =
     Schema::structure("ContinuousBackupsUnavailableException", &[Member::new("message", &ERROR_MESSAGE)]);
+pub(crate) static CONTRIBUTOR_INSIGHTS_ACTION: Schema =
+    Schema::enumeration("ContributorInsightsAction", &["ENABLE", "DISABLE"]);
+pub(crate) static CONTRIBUTOR_INSIGHTS_MODE: Schema =
+    Schema::enumeration("ContributorInsightsMode", &["ACCESSED_AND_THROTTLED_KEYS", "THROTTLED_KEYS"]);
+static PATTERN_OF_CONTRIBUTOR_INSIGHTS_RULE: Pattern = Pattern::new(
+    "[A-Za-z0-9][A-Za-z0-9\\-\\_\\.]{0,126}[A-Za-z0-9]",
+    "[A-Za-z0-9][A-Za-z0-9\\-\\_\\.]{0,126}[A-Za-z0-9]",
+    None,
+);
+pub(crate) static CONTRIBUTOR_INSIGHTS_RULE: Schema =
+    Schema::string("ContributorInsightsRule").pattern(&PATTERN_OF_CONTRIBUTOR_INSIGHTS_RULE);
+pub(crate) static CONTRIBUTOR_INSIGHTS_RULE_LIST: Schema =
+    Schema::list("ContributorInsightsRuleList", &CONTRIBUTOR_INSIGHTS_RULE);
+pub(crate) static CONTRIBUTOR_INSIGHTS_STATUS: Schema =
+    Schema::enumeration("ContributorInsightsStatus", &["ENABLING", "ENABLED", "DISABLING", "DISABLED", "FAILED"]);
+pub(crate) static CONTRIBUTOR_INSIGHTS_SUMMARIES: Schema =
+    Schema::list("ContributorInsightsSummaries", &CONTRIBUTOR_INSIGHTS_SUMMARY);
+pub(crate) static CONTRIBUTOR_INSIGHTS_SUMMARY: Schema = Schema::structure(
+    "ContributorInsightsSummary",
+    &[
+        Member::new("TableName", &TABLE_NAME),
+        Member::new("IndexName", &INDEX_NAME),
+        Member::new("ContributorInsightsStatus", &CONTRIBUTOR_INSIGHTS_STATUS),
+        Member::new("ContributorInsightsMode", &CONTRIBUTOR_INSIGHTS_MODE),
+    ],
+);
 pub(crate) static CREATE_GLOBAL_SECONDARY_INDEX_ACTION: Schema = Schema::structure(
     "CreateGlobalSecondaryIndexAction",
     &[
@@ -239,6 +323,17 @@ pub(crate) static CREATE_VECTOR_INDEX_ACTION: Schema = Schema::structure(
         Member::new("Dimensions", &POSITIVE_LONG_OBJECT).required().refused(Tolerated::Nothing),
         Member::new("DistanceFunction", &VECTOR_DISTANCE_FUNCTION).required().refused(Tolerated::Nothing),
     ],
+);
+static PATTERN_OF_CSV_DELIMITER: Pattern = Pattern::new("[,;:|\\t ]", "[,;:|\\t ]", None);
+pub(crate) static CSV_DELIMITER: Schema =
+    Schema::string("CsvDelimiter").min(1).max(1).pattern(&PATTERN_OF_CSV_DELIMITER);
+static PATTERN_OF_CSV_HEADER: Pattern =
+    Pattern::new("[\\x20-\\x21\\x23-\\x2B\\x2D-\\x7E]*", "[\\x20-\\x21\\x23-\\x2B\\x2D-\\x7E]*", None);
+pub(crate) static CSV_HEADER: Schema = Schema::string("CsvHeader").min(1).max(65536).pattern(&PATTERN_OF_CSV_HEADER);
+pub(crate) static CSV_HEADER_LIST: Schema = Schema::list("CsvHeaderList", &CSV_HEADER).min(1).max(255);
+pub(crate) static CSV_OPTIONS: Schema = Schema::structure(
+    "CsvOptions",
+    &[Member::new("Delimiter", &CSV_DELIMITER), Member::new("HeaderList", &CSV_HEADER_LIST)],
 );
 pub(crate) static DATE: Schema = Schema::timestamp("Date");
 pub(crate) static DELETE: Schema = Schema::structure(
@@ -311,9 +406,48 @@ pub(crate) static DESCRIBE_CONTINUOUS_BACKUPS_OUTPUT: Schema = Schema::structure
     "DescribeContinuousBackupsOutput",
     &[Member::new("ContinuousBackupsDescription", &CONTINUOUS_BACKUPS_DESCRIPTION)],
 );
+pub(crate) static DESCRIBE_CONTRIBUTOR_INSIGHTS_INPUT: Schema = Schema::structure(
+    "DescribeContributorInsightsInput",
+    &[Member::new("TableName", &TABLE_ARN).required(), Member::new("IndexName", &INDEX_NAME)],
+);
+pub(crate) static DESCRIBE_CONTRIBUTOR_INSIGHTS_OUTPUT: Schema = Schema::structure(
+    "DescribeContributorInsightsOutput",
+    &[
+        Member::new("TableName", &TABLE_NAME),
+        Member::new("IndexName", &INDEX_NAME),
+        Member::new("ContributorInsightsRuleList", &CONTRIBUTOR_INSIGHTS_RULE_LIST),
+        Member::new("ContributorInsightsStatus", &CONTRIBUTOR_INSIGHTS_STATUS),
+        Member::new("LastUpdateDateTime", &LAST_UPDATE_DATE_TIME),
+        Member::new("FailureException", &FAILURE_EXCEPTION),
+        Member::new("ContributorInsightsMode", &CONTRIBUTOR_INSIGHTS_MODE),
+    ],
+);
 pub(crate) static DESCRIBE_ENDPOINTS_REQUEST: Schema = Schema::structure("DescribeEndpointsRequest", &[]);
 pub(crate) static DESCRIBE_ENDPOINTS_RESPONSE: Schema =
     Schema::structure("DescribeEndpointsResponse", &[Member::new("Endpoints", &ENDPOINTS).required()]);
+pub(crate) static DESCRIBE_EXPORT_INPUT: Schema =
+    Schema::structure("DescribeExportInput", &[Member::new("ExportArn", &EXPORT_ARN).required()]);
+pub(crate) static DESCRIBE_EXPORT_OUTPUT: Schema =
+    Schema::structure("DescribeExportOutput", &[Member::new("ExportDescription", &EXPORT_DESCRIPTION)]);
+pub(crate) static DESCRIBE_GLOBAL_TABLE_INPUT: Schema =
+    Schema::structure("DescribeGlobalTableInput", &[Member::new("GlobalTableName", &TABLE_NAME).required()]);
+pub(crate) static DESCRIBE_GLOBAL_TABLE_OUTPUT: Schema =
+    Schema::structure("DescribeGlobalTableOutput", &[Member::new("GlobalTableDescription", &GLOBAL_TABLE_DESCRIPTION)]);
+pub(crate) static DESCRIBE_IMPORT_INPUT: Schema =
+    Schema::structure("DescribeImportInput", &[Member::new("ImportArn", &IMPORT_ARN).required()]);
+pub(crate) static DESCRIBE_IMPORT_OUTPUT: Schema = Schema::structure(
+    "DescribeImportOutput",
+    &[Member::new("ImportTableDescription", &IMPORT_TABLE_DESCRIPTION).required()],
+);
+pub(crate) static DESCRIBE_KINESIS_STREAMING_DESTINATION_INPUT: Schema =
+    Schema::structure("DescribeKinesisStreamingDestinationInput", &[Member::new("TableName", &TABLE_ARN).required()]);
+pub(crate) static DESCRIBE_KINESIS_STREAMING_DESTINATION_OUTPUT: Schema = Schema::structure(
+    "DescribeKinesisStreamingDestinationOutput",
+    &[
+        Member::new("TableName", &TABLE_NAME),
+        Member::new("KinesisDataStreamDestinations", &KINESIS_DATA_STREAM_DESTINATIONS),
+    ],
+);
 pub(crate) static DESCRIBE_LIMITS_INPUT: Schema = Schema::structure("DescribeLimitsInput", &[]);
 pub(crate) static DESCRIBE_LIMITS_OUTPUT: Schema = Schema::structure(
     "DescribeLimitsOutput",
@@ -332,6 +466,10 @@ pub(crate) static DESCRIBE_TIME_TO_LIVE_INPUT: Schema =
     Schema::structure("DescribeTimeToLiveInput", &[Member::new("TableName", &TABLE_ARN).required()]);
 pub(crate) static DESCRIBE_TIME_TO_LIVE_OUTPUT: Schema =
     Schema::structure("DescribeTimeToLiveOutput", &[Member::new("TimeToLiveDescription", &TIME_TO_LIVE_DESCRIPTION)]);
+pub(crate) static DESTINATION_STATUS: Schema = Schema::enumeration(
+    "DestinationStatus",
+    &["ENABLING", "ACTIVE", "DISABLING", "DISABLED", "ENABLE_FAILED", "UPDATING"],
+);
 pub(crate) static DISASSOCIATE_REPLICATION_GROUP_MEMBER_ACTION: Schema = Schema::structure(
     "DisassociateReplicationGroupMemberAction",
     &[
@@ -341,12 +479,54 @@ pub(crate) static DISASSOCIATE_REPLICATION_GROUP_MEMBER_ACTION: Schema = Schema:
 );
 pub(crate) static DISASSOCIATION_MODE: Schema = Schema::enumeration("DisassociationMode", &["WAIT_FOR_REPLICATION"]);
 pub(crate) static DISASSOCIATION_PROTECTION_ENABLED: Schema = Schema::boolean("DisassociationProtectionEnabled");
+pub(crate) static DUPLICATE_ITEM_EXCEPTION: Schema =
+    Schema::structure("DuplicateItemException", &[Member::new("message", &ERROR_MESSAGE)]);
+pub(crate) static ENABLE_KINESIS_STREAMING_CONFIGURATION: Schema = Schema::structure(
+    "EnableKinesisStreamingConfiguration",
+    &[Member::new("ApproximateCreationDateTimePrecision", &APPROXIMATE_CREATION_DATE_TIME_PRECISION)],
+);
 pub(crate) static ENDPOINT: Schema = Schema::structure(
     "Endpoint",
     &[Member::new("Address", &STRING).required(), Member::new("CachePeriodInMinutes", &LONG).required()],
 );
 pub(crate) static ENDPOINTS: Schema = Schema::list("Endpoints", &ENDPOINT);
+pub(crate) static ERROR_COUNT: Schema = Schema::long("ErrorCount").min(0);
 pub(crate) static ERROR_MESSAGE: Schema = Schema::string("ErrorMessage");
+pub(crate) static EXCEPTION_DESCRIPTION: Schema = Schema::string("ExceptionDescription");
+pub(crate) static EXCEPTION_NAME: Schema = Schema::string("ExceptionName");
+pub(crate) static EXECUTE_STATEMENT_INPUT: Schema = Schema::structure(
+    "ExecuteStatementInput",
+    &[
+        Member::new("Statement", &PARTI_QL_STATEMENT).required(),
+        Member::new("Parameters", &PREPARED_STATEMENT_PARAMETERS),
+        Member::new("ConsistentRead", &CONSISTENT_READ),
+        Member::new("NextToken", &PARTI_QL_NEXT_TOKEN),
+        Member::new("ReturnConsumedCapacity", &RETURN_CONSUMED_CAPACITY),
+        Member::new("Limit", &POSITIVE_INTEGER_OBJECT),
+        Member::new("ReturnValuesOnConditionCheckFailure", &RETURN_VALUES_ON_CONDITION_CHECK_FAILURE),
+    ],
+);
+pub(crate) static EXECUTE_STATEMENT_OUTPUT: Schema = Schema::structure(
+    "ExecuteStatementOutput",
+    &[
+        Member::new("Items", &ITEM_LIST),
+        Member::new("NextToken", &PARTI_QL_NEXT_TOKEN),
+        Member::new("ConsumedCapacity", &CONSUMED_CAPACITY),
+        Member::new("LastEvaluatedKey", &KEY),
+    ],
+);
+pub(crate) static EXECUTE_TRANSACTION_INPUT: Schema = Schema::structure(
+    "ExecuteTransactionInput",
+    &[
+        Member::new("TransactStatements", &PARAMETERIZED_STATEMENTS).required(),
+        Member::new("ClientRequestToken", &CLIENT_REQUEST_TOKEN).idempotency_token(),
+        Member::new("ReturnConsumedCapacity", &RETURN_CONSUMED_CAPACITY),
+    ],
+);
+pub(crate) static EXECUTE_TRANSACTION_OUTPUT: Schema = Schema::structure(
+    "ExecuteTransactionOutput",
+    &[Member::new("Responses", &ITEM_RESPONSE_LIST), Member::new("ConsumedCapacity", &CONSUMED_CAPACITY_MULTIPLE)],
+);
 pub(crate) static EXPECTED_ATTRIBUTE_MAP: Schema =
     Schema::map("ExpectedAttributeMap", &ATTRIBUTE_NAME, &EXPECTED_ATTRIBUTE_VALUE);
 pub(crate) static EXPECTED_ATTRIBUTE_VALUE: Schema = Schema::structure(
@@ -358,13 +538,80 @@ pub(crate) static EXPECTED_ATTRIBUTE_VALUE: Schema = Schema::structure(
         Member::new("AttributeValueList", &ATTRIBUTE_VALUE_LIST),
     ],
 );
+pub(crate) static EXPORT_ARN: Schema = Schema::string("ExportArn").min(37).max(1024);
+pub(crate) static EXPORT_DESCRIPTION: Schema = Schema::structure(
+    "ExportDescription",
+    &[
+        Member::new("ExportArn", &EXPORT_ARN),
+        Member::new("ExportStatus", &EXPORT_STATUS),
+        Member::new("StartTime", &EXPORT_START_TIME),
+        Member::new("EndTime", &EXPORT_END_TIME),
+        Member::new("ExportManifest", &EXPORT_MANIFEST),
+        Member::new("TableArn", &TABLE_ARN),
+        Member::new("TableId", &TABLE_ID),
+        Member::new("ExportTime", &EXPORT_TIME),
+        Member::new("ClientToken", &CLIENT_TOKEN),
+        Member::new("S3Bucket", &S3_BUCKET),
+        Member::new("S3BucketOwner", &S3_BUCKET_OWNER),
+        Member::new("S3Prefix", &S3_PREFIX),
+        Member::new("S3SseAlgorithm", &S3_SSE_ALGORITHM),
+        Member::new("S3SseKmsKeyId", &S3_SSE_KMS_KEY_ID),
+        Member::new("FailureCode", &FAILURE_CODE),
+        Member::new("FailureMessage", &FAILURE_MESSAGE),
+        Member::new("ExportFormat", &EXPORT_FORMAT),
+        Member::new("BilledSizeBytes", &BILLED_SIZE_BYTES),
+        Member::new("ItemCount", &ITEM_COUNT),
+        Member::new("ExportType", &EXPORT_TYPE),
+        Member::new("IncrementalExportSpecification", &INCREMENTAL_EXPORT_SPECIFICATION),
+        Member::new("FilterSpecification", &FILTER_SPECIFICATION),
+    ],
+);
+pub(crate) static EXPORT_END_TIME: Schema = Schema::timestamp("ExportEndTime");
+pub(crate) static EXPORT_FORMAT: Schema = Schema::enumeration("ExportFormat", &["DYNAMODB_JSON", "ION"]);
+pub(crate) static EXPORT_FROM_TIME: Schema = Schema::timestamp("ExportFromTime");
+pub(crate) static EXPORT_MANIFEST: Schema = Schema::string("ExportManifest");
+pub(crate) static EXPORT_NEXT_TOKEN: Schema = Schema::string("ExportNextToken");
+pub(crate) static EXPORT_NOT_FOUND_EXCEPTION: Schema =
+    Schema::structure("ExportNotFoundException", &[Member::new("message", &ERROR_MESSAGE)]);
+pub(crate) static EXPORT_START_TIME: Schema = Schema::timestamp("ExportStartTime");
+pub(crate) static EXPORT_STATUS: Schema = Schema::enumeration("ExportStatus", &["IN_PROGRESS", "COMPLETED", "FAILED"]);
+pub(crate) static EXPORT_SUMMARIES: Schema = Schema::list("ExportSummaries", &EXPORT_SUMMARY);
+pub(crate) static EXPORT_SUMMARY: Schema = Schema::structure(
+    "ExportSummary",
+    &[
+        Member::new("ExportArn", &EXPORT_ARN),
+        Member::new("ExportStatus", &EXPORT_STATUS),
+        Member::new("ExportType", &EXPORT_TYPE),
+    ],
+);
+pub(crate) static EXPORT_TIME: Schema = Schema::timestamp("ExportTime");
+pub(crate) static EXPORT_TO_TIME: Schema = Schema::timestamp("ExportToTime");
+pub(crate) static EXPORT_TYPE: Schema = Schema::enumeration("ExportType", &["FULL_EXPORT", "INCREMENTAL_EXPORT"]);
+pub(crate) static EXPORT_VIEW_TYPE: Schema =
+    Schema::enumeration("ExportViewType", &["NEW_IMAGE", "NEW_AND_OLD_IMAGES"]);
 pub(crate) static EXPRESSION_ATTRIBUTE_NAME_MAP: Schema =
     Schema::map("ExpressionAttributeNameMap", &EXPRESSION_ATTRIBUTE_NAME_VARIABLE, &ATTRIBUTE_NAME);
 pub(crate) static EXPRESSION_ATTRIBUTE_NAME_VARIABLE: Schema = Schema::string("ExpressionAttributeNameVariable");
 pub(crate) static EXPRESSION_ATTRIBUTE_VALUE_MAP: Schema =
     Schema::map("ExpressionAttributeValueMap", &EXPRESSION_ATTRIBUTE_VALUE_VARIABLE, &ATTRIBUTE_VALUE);
 pub(crate) static EXPRESSION_ATTRIBUTE_VALUE_VARIABLE: Schema = Schema::string("ExpressionAttributeValueVariable");
+pub(crate) static FAILURE_CODE: Schema = Schema::string("FailureCode");
+pub(crate) static FAILURE_EXCEPTION: Schema = Schema::structure(
+    "FailureException",
+    &[Member::new("ExceptionName", &EXCEPTION_NAME), Member::new("ExceptionDescription", &EXCEPTION_DESCRIPTION)],
+);
+pub(crate) static FAILURE_MESSAGE: Schema = Schema::string("FailureMessage");
 pub(crate) static FILTER_CONDITION_MAP: Schema = Schema::map("FilterConditionMap", &ATTRIBUTE_NAME, &CONDITION);
+pub(crate) static FILTER_SPECIFICATION: Schema = Schema::structure(
+    "FilterSpecification",
+    &[
+        Member::new("FilterExpression", &CONDITION_EXPRESSION),
+        Member::new("ProjectionExpression", &PROJECTION_EXPRESSION),
+        Member::new("KeyConditionExpression", &KEY_EXPRESSION),
+        Member::new("ExpressionAttributeNames", &EXPRESSION_ATTRIBUTE_NAME_MAP),
+        Member::new("ExpressionAttributeValues", &EXPRESSION_ATTRIBUTE_VALUE_MAP),
+    ],
+);
 pub(crate) static GET: Schema = Schema::structure(
     "Get",
     &[
@@ -445,8 +692,28 @@ pub(crate) static GLOBAL_SECONDARY_INDEX_WARM_THROUGHPUT_DESCRIPTION: Schema = S
         Member::new("Status", &INDEX_STATUS),
     ],
 );
+pub(crate) static GLOBAL_TABLE: Schema = Schema::structure(
+    "GlobalTable",
+    &[Member::new("GlobalTableName", &TABLE_NAME), Member::new("ReplicationGroup", &REPLICA_LIST)],
+);
+pub(crate) static GLOBAL_TABLE_ARN_STRING: Schema = Schema::string("GlobalTableArnString");
+pub(crate) static GLOBAL_TABLE_DESCRIPTION: Schema = Schema::structure(
+    "GlobalTableDescription",
+    &[
+        Member::new("ReplicationGroup", &REPLICA_DESCRIPTION_LIST),
+        Member::new("GlobalTableArn", &GLOBAL_TABLE_ARN_STRING),
+        Member::new("CreationDateTime", &DATE),
+        Member::new("GlobalTableStatus", &GLOBAL_TABLE_STATUS),
+        Member::new("GlobalTableName", &TABLE_NAME),
+    ],
+);
+pub(crate) static GLOBAL_TABLE_LIST: Schema = Schema::list("GlobalTableList", &GLOBAL_TABLE);
+pub(crate) static GLOBAL_TABLE_NOT_FOUND_EXCEPTION: Schema =
+    Schema::structure("GlobalTableNotFoundException", &[Member::new("message", &ERROR_MESSAGE)]);
 pub(crate) static GLOBAL_TABLE_SETTINGS_REPLICATION_MODE: Schema =
     Schema::enumeration("GlobalTableSettingsReplicationMode", &["ENABLED", "DISABLED", "ENABLED_WITH_OVERRIDES"]);
+pub(crate) static GLOBAL_TABLE_STATUS: Schema =
+    Schema::enumeration("GlobalTableStatus", &["CREATING", "ACTIVE", "DELETING", "UPDATING"]);
 pub(crate) static GLOBAL_TABLE_WITNESS_DESCRIPTION: Schema = Schema::structure(
     "GlobalTableWitnessDescription",
     &[Member::new("RegionName", &REGION_NAME), Member::new("WitnessStatus", &WITNESS_STATUS)],
@@ -464,10 +731,72 @@ pub(crate) static GLOBAL_TABLE_WITNESS_GROUP_UPDATE_LIST: Schema =
     Schema::list("GlobalTableWitnessGroupUpdateList", &GLOBAL_TABLE_WITNESS_GROUP_UPDATE).min(1).max(1);
 pub(crate) static IDEMPOTENT_PARAMETER_MISMATCH_EXCEPTION: Schema =
     Schema::structure("IdempotentParameterMismatchException", &[Member::new("Message", &ERROR_MESSAGE)]);
+pub(crate) static IMPORT_ARN: Schema = Schema::string("ImportArn").min(37).max(1024);
+pub(crate) static IMPORT_END_TIME: Schema = Schema::timestamp("ImportEndTime");
+static PATTERN_OF_IMPORT_NEXT_TOKEN: Pattern = Pattern::new("([0-9a-f]{16})+", "([0-9a-f]{16})+", None);
+pub(crate) static IMPORT_NEXT_TOKEN: Schema =
+    Schema::string("ImportNextToken").min(112).max(1024).pattern(&PATTERN_OF_IMPORT_NEXT_TOKEN);
+pub(crate) static IMPORT_NOT_FOUND_EXCEPTION: Schema =
+    Schema::structure("ImportNotFoundException", &[Member::new("message", &ERROR_MESSAGE)]);
+pub(crate) static IMPORT_START_TIME: Schema = Schema::timestamp("ImportStartTime");
+pub(crate) static IMPORT_STATUS: Schema =
+    Schema::enumeration("ImportStatus", &["IN_PROGRESS", "COMPLETED", "CANCELLING", "CANCELLED", "FAILED"]);
+pub(crate) static IMPORT_SUMMARY: Schema = Schema::structure(
+    "ImportSummary",
+    &[
+        Member::new("ImportArn", &IMPORT_ARN),
+        Member::new("ImportStatus", &IMPORT_STATUS),
+        Member::new("TableArn", &TABLE_ARN),
+        Member::new("S3BucketSource", &S3_BUCKET_SOURCE),
+        Member::new("CloudWatchLogGroupArn", &CLOUD_WATCH_LOG_GROUP_ARN),
+        Member::new("InputFormat", &INPUT_FORMAT),
+        Member::new("StartTime", &IMPORT_START_TIME),
+        Member::new("EndTime", &IMPORT_END_TIME),
+    ],
+);
+pub(crate) static IMPORT_SUMMARY_LIST: Schema = Schema::list("ImportSummaryList", &IMPORT_SUMMARY);
+pub(crate) static IMPORT_TABLE_DESCRIPTION: Schema = Schema::structure(
+    "ImportTableDescription",
+    &[
+        Member::new("ImportArn", &IMPORT_ARN),
+        Member::new("ImportStatus", &IMPORT_STATUS),
+        Member::new("TableArn", &TABLE_ARN),
+        Member::new("TableId", &TABLE_ID),
+        Member::new("ClientToken", &CLIENT_TOKEN),
+        Member::new("S3BucketSource", &S3_BUCKET_SOURCE),
+        Member::new("ErrorCount", &ERROR_COUNT),
+        Member::new("CloudWatchLogGroupArn", &CLOUD_WATCH_LOG_GROUP_ARN),
+        Member::new("InputFormat", &INPUT_FORMAT),
+        Member::new("InputFormatOptions", &INPUT_FORMAT_OPTIONS),
+        Member::new("InputCompressionType", &INPUT_COMPRESSION_TYPE),
+        Member::new("TableCreationParameters", &TABLE_CREATION_PARAMETERS),
+        Member::new("StartTime", &IMPORT_START_TIME),
+        Member::new("EndTime", &IMPORT_END_TIME),
+        Member::new("ProcessedSizeBytes", &LONG_OBJECT),
+        Member::new("ProcessedItemCount", &PROCESSED_ITEM_COUNT),
+        Member::new("ImportedItemCount", &IMPORTED_ITEM_COUNT),
+        Member::new("FailureCode", &FAILURE_CODE),
+        Member::new("FailureMessage", &FAILURE_MESSAGE),
+    ],
+);
+pub(crate) static IMPORTED_ITEM_COUNT: Schema = Schema::long("ImportedItemCount").min(0);
+pub(crate) static INCREMENTAL_EXPORT_SPECIFICATION: Schema = Schema::structure(
+    "IncrementalExportSpecification",
+    &[
+        Member::new("ExportFromTime", &EXPORT_FROM_TIME),
+        Member::new("ExportToTime", &EXPORT_TO_TIME),
+        Member::new("ExportViewType", &EXPORT_VIEW_TYPE),
+    ],
+);
 static PATTERN_OF_INDEX_NAME: Pattern = Pattern::new("[a-zA-Z0-9_.-]+", "[a-zA-Z0-9_.-]+", None);
 pub(crate) static INDEX_NAME: Schema = Schema::string("IndexName").min(3).max(255).pattern(&PATTERN_OF_INDEX_NAME);
 pub(crate) static INDEX_STATUS: Schema =
     Schema::enumeration("IndexStatus", &["CREATING", "UPDATING", "DELETING", "ACTIVE"]);
+pub(crate) static INPUT_COMPRESSION_TYPE: Schema =
+    Schema::enumeration("InputCompressionType", &["GZIP", "ZSTD", "NONE"]);
+pub(crate) static INPUT_FORMAT: Schema = Schema::enumeration("InputFormat", &["DYNAMODB_JSON", "ION", "CSV"]);
+pub(crate) static INPUT_FORMAT_OPTIONS: Schema =
+    Schema::structure("InputFormatOptions", &[Member::new("Csv", &CSV_OPTIONS)]);
 pub(crate) static INTEGER: Schema = Schema::integer("Integer");
 pub(crate) static INTERNAL_SERVER_ERROR: Schema =
     Schema::structure("InternalServerError", &[Member::new("message", &ERROR_MESSAGE)]);
@@ -489,6 +818,7 @@ pub(crate) static ITEM_COLLECTION_SIZE_ESTIMATE_RANGE: Schema =
     Schema::list("ItemCollectionSizeEstimateRange", &ITEM_COLLECTION_SIZE_ESTIMATE_BOUND);
 pub(crate) static ITEM_COLLECTION_SIZE_LIMIT_EXCEEDED_EXCEPTION: Schema =
     Schema::structure("ItemCollectionSizeLimitExceededException", &[Member::new("message", &ERROR_MESSAGE)]);
+pub(crate) static ITEM_COUNT: Schema = Schema::long("ItemCount").min(0);
 pub(crate) static ITEM_LIST: Schema = Schema::list("ItemList", &ATTRIBUTE_MAP);
 pub(crate) static ITEM_RESPONSE: Schema = Schema::structure("ItemResponse", &[Member::new("Item", &ATTRIBUTE_MAP)]);
 pub(crate) static ITEM_RESPONSE_LIST: Schema = Schema::list("ItemResponseList", &ITEM_RESPONSE).min(1).max(100);
@@ -518,9 +848,92 @@ pub(crate) static KEYS_AND_ATTRIBUTES: Schema = Schema::structure(
         Member::new("ExpressionAttributeNames", &EXPRESSION_ATTRIBUTE_NAME_MAP),
     ],
 );
+pub(crate) static KINESIS_DATA_STREAM_DESTINATION: Schema = Schema::structure(
+    "KinesisDataStreamDestination",
+    &[
+        Member::new("StreamArn", &STREAM_ARN),
+        Member::new("DestinationStatus", &DESTINATION_STATUS),
+        Member::new("DestinationStatusDescription", &STRING),
+        Member::new("ApproximateCreationDateTimePrecision", &APPROXIMATE_CREATION_DATE_TIME_PRECISION),
+    ],
+);
+pub(crate) static KINESIS_DATA_STREAM_DESTINATIONS: Schema =
+    Schema::list("KinesisDataStreamDestinations", &KINESIS_DATA_STREAM_DESTINATION);
+pub(crate) static KINESIS_STREAMING_DESTINATION_INPUT: Schema = Schema::structure(
+    "KinesisStreamingDestinationInput",
+    &[
+        Member::new("TableName", &TABLE_ARN).required(),
+        Member::new("StreamArn", &STREAM_ARN).required(),
+        Member::new("EnableKinesisStreamingConfiguration", &ENABLE_KINESIS_STREAMING_CONFIGURATION),
+    ],
+);
+pub(crate) static KINESIS_STREAMING_DESTINATION_OUTPUT: Schema = Schema::structure(
+    "KinesisStreamingDestinationOutput",
+    &[
+        Member::new("TableName", &TABLE_NAME),
+        Member::new("StreamArn", &STREAM_ARN),
+        Member::new("DestinationStatus", &DESTINATION_STATUS),
+        Member::new("EnableKinesisStreamingConfiguration", &ENABLE_KINESIS_STREAMING_CONFIGURATION),
+    ],
+);
+pub(crate) static LAST_UPDATE_DATE_TIME: Schema = Schema::timestamp("LastUpdateDateTime");
 pub(crate) static LIMIT_EXCEEDED_EXCEPTION: Schema =
     Schema::structure("LimitExceededException", &[Member::new("message", &ERROR_MESSAGE)]);
 pub(crate) static LIST_ATTRIBUTE_VALUE: Schema = Schema::list("ListAttributeValue", &ATTRIBUTE_VALUE);
+pub(crate) static LIST_CONTRIBUTOR_INSIGHTS_INPUT: Schema = Schema::structure(
+    "ListContributorInsightsInput",
+    &[
+        Member::new("TableName", &TABLE_ARN),
+        Member::new("NextToken", &NEXT_TOKEN_STRING),
+        Member::new("MaxResults", &LIST_CONTRIBUTOR_INSIGHTS_LIMIT),
+    ],
+);
+pub(crate) static LIST_CONTRIBUTOR_INSIGHTS_LIMIT: Schema = Schema::integer("ListContributorInsightsLimit").max(100);
+pub(crate) static LIST_CONTRIBUTOR_INSIGHTS_OUTPUT: Schema = Schema::structure(
+    "ListContributorInsightsOutput",
+    &[
+        Member::new("ContributorInsightsSummaries", &CONTRIBUTOR_INSIGHTS_SUMMARIES),
+        Member::new("NextToken", &NEXT_TOKEN_STRING),
+    ],
+);
+pub(crate) static LIST_EXPORTS_INPUT: Schema = Schema::structure(
+    "ListExportsInput",
+    &[
+        Member::new("TableArn", &TABLE_ARN),
+        Member::new("MaxResults", &LIST_EXPORTS_MAX_LIMIT),
+        Member::new("NextToken", &EXPORT_NEXT_TOKEN),
+    ],
+);
+pub(crate) static LIST_EXPORTS_MAX_LIMIT: Schema = Schema::integer("ListExportsMaxLimit").min(1).max(25);
+pub(crate) static LIST_EXPORTS_OUTPUT: Schema = Schema::structure(
+    "ListExportsOutput",
+    &[Member::new("ExportSummaries", &EXPORT_SUMMARIES), Member::new("NextToken", &EXPORT_NEXT_TOKEN)],
+);
+pub(crate) static LIST_GLOBAL_TABLES_INPUT: Schema = Schema::structure(
+    "ListGlobalTablesInput",
+    &[
+        Member::new("ExclusiveStartGlobalTableName", &TABLE_NAME),
+        Member::new("Limit", &POSITIVE_INTEGER_OBJECT),
+        Member::new("RegionName", &REGION_NAME),
+    ],
+);
+pub(crate) static LIST_GLOBAL_TABLES_OUTPUT: Schema = Schema::structure(
+    "ListGlobalTablesOutput",
+    &[Member::new("GlobalTables", &GLOBAL_TABLE_LIST), Member::new("LastEvaluatedGlobalTableName", &TABLE_NAME)],
+);
+pub(crate) static LIST_IMPORTS_INPUT: Schema = Schema::structure(
+    "ListImportsInput",
+    &[
+        Member::new("TableArn", &TABLE_ARN),
+        Member::new("PageSize", &LIST_IMPORTS_MAX_LIMIT),
+        Member::new("NextToken", &IMPORT_NEXT_TOKEN),
+    ],
+);
+pub(crate) static LIST_IMPORTS_MAX_LIMIT: Schema = Schema::integer("ListImportsMaxLimit").min(1).max(25);
+pub(crate) static LIST_IMPORTS_OUTPUT: Schema = Schema::structure(
+    "ListImportsOutput",
+    &[Member::new("ImportSummaryList", &IMPORT_SUMMARY_LIST), Member::new("NextToken", &IMPORT_NEXT_TOKEN)],
+);
 pub(crate) static LIST_TABLES_INPUT: Schema = Schema::structure(
     "ListTablesInput",
     &[Member::new("ExclusiveStartTableName", &TABLE_NAME), Member::new("Limit", &LIST_TABLES_INPUT_LIMIT)],
@@ -581,6 +994,21 @@ pub(crate) static ON_DEMAND_THROUGHPUT_OVERRIDE: Schema = Schema::structure(
     "OnDemandThroughputOverride",
     &[Member::new("MaxReadRequestUnits", &LONG_OBJECT).refused(Tolerated::Nothing)],
 );
+pub(crate) static PARAMETERIZED_STATEMENT: Schema = Schema::structure(
+    "ParameterizedStatement",
+    &[
+        Member::new("Statement", &PARTI_QL_STATEMENT).required(),
+        Member::new("Parameters", &PREPARED_STATEMENT_PARAMETERS),
+        Member::new("ReturnValuesOnConditionCheckFailure", &RETURN_VALUES_ON_CONDITION_CHECK_FAILURE),
+    ],
+);
+pub(crate) static PARAMETERIZED_STATEMENTS: Schema =
+    Schema::list("ParameterizedStatements", &PARAMETERIZED_STATEMENT).min(1).max(100);
+pub(crate) static PARTI_QL_BATCH_REQUEST: Schema =
+    Schema::list("PartiQLBatchRequest", &BATCH_STATEMENT_REQUEST).min(1).max(25);
+pub(crate) static PARTI_QL_BATCH_RESPONSE: Schema = Schema::list("PartiQLBatchResponse", &BATCH_STATEMENT_RESPONSE);
+pub(crate) static PARTI_QL_NEXT_TOKEN: Schema = Schema::string("PartiQLNextToken").min(1).max(32768);
+pub(crate) static PARTI_QL_STATEMENT: Schema = Schema::string("PartiQLStatement").min(1).max(8192);
 pub(crate) static POINT_IN_TIME_RECOVERY_DESCRIPTION: Schema = Schema::structure(
     "PointInTimeRecoveryDescription",
     &[
@@ -604,6 +1032,9 @@ pub(crate) static POLICY_NOT_FOUND_EXCEPTION: Schema =
 pub(crate) static POLICY_REVISION_ID: Schema = Schema::string("PolicyRevisionId").min(1).max(255);
 pub(crate) static POSITIVE_INTEGER_OBJECT: Schema = Schema::integer("PositiveIntegerObject").min(1);
 pub(crate) static POSITIVE_LONG_OBJECT: Schema = Schema::long("PositiveLongObject").min(1);
+pub(crate) static PREPARED_STATEMENT_PARAMETERS: Schema =
+    Schema::list("PreparedStatementParameters", &ATTRIBUTE_VALUE).min(1);
+pub(crate) static PROCESSED_ITEM_COUNT: Schema = Schema::long("ProcessedItemCount").min(0);
 pub(crate) static PROJECTION: Schema = Schema::structure(
     "Projection",
     &[Member::new("ProjectionType", &PROJECTION_TYPE), Member::new("NonKeyAttributes", &NON_KEY_ATTRIBUTE_NAME_LIST)],
@@ -720,6 +1151,7 @@ pub(crate) static QUERY_OUTPUT: Schema = Schema::structure(
 pub(crate) static REASON: Schema = Schema::string("Reason");
 pub(crate) static RECOVERY_PERIOD_IN_DAYS: Schema = Schema::integer("RecoveryPeriodInDays").min(1).max(35);
 pub(crate) static REGION_NAME: Schema = Schema::string("RegionName");
+pub(crate) static REPLICA: Schema = Schema::structure("Replica", &[Member::new("RegionName", &REGION_NAME)]);
 pub(crate) static REPLICA_DESCRIPTION: Schema = Schema::structure(
     "ReplicaDescription",
     &[
@@ -760,6 +1192,7 @@ pub(crate) static REPLICA_GLOBAL_SECONDARY_INDEX_DESCRIPTION_LIST: Schema =
     Schema::list("ReplicaGlobalSecondaryIndexDescriptionList", &REPLICA_GLOBAL_SECONDARY_INDEX_DESCRIPTION);
 pub(crate) static REPLICA_GLOBAL_SECONDARY_INDEX_LIST: Schema =
     Schema::list("ReplicaGlobalSecondaryIndexList", &REPLICA_GLOBAL_SECONDARY_INDEX).min(1);
+pub(crate) static REPLICA_LIST: Schema = Schema::list("ReplicaList", &REPLICA);
 pub(crate) static REPLICA_STATUS: Schema = Schema::enumeration(
     "ReplicaStatus",
     &[
@@ -819,6 +1252,22 @@ pub(crate) static RETURN_VALUE: Schema =
     Schema::enumeration("ReturnValue", &["ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW"]);
 pub(crate) static RETURN_VALUES_ON_CONDITION_CHECK_FAILURE: Schema =
     Schema::enumeration("ReturnValuesOnConditionCheckFailure", &["ALL_OLD", "NONE"]);
+static PATTERN_OF_S3_BUCKET: Pattern =
+    Pattern::new("^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$", "^[a-z0-9A-Z]+[\\.\\-a-zA-Z0-9_]*[a-z0-9A-Z]+$", None);
+pub(crate) static S3_BUCKET: Schema = Schema::string("S3Bucket").max(255).pattern(&PATTERN_OF_S3_BUCKET);
+static PATTERN_OF_S3_BUCKET_OWNER: Pattern = Pattern::new("[0-9]{12}", "[0-9]{12}", None);
+pub(crate) static S3_BUCKET_OWNER: Schema = Schema::string("S3BucketOwner").pattern(&PATTERN_OF_S3_BUCKET_OWNER);
+pub(crate) static S3_BUCKET_SOURCE: Schema = Schema::structure(
+    "S3BucketSource",
+    &[
+        Member::new("S3BucketOwner", &S3_BUCKET_OWNER),
+        Member::new("S3Bucket", &S3_BUCKET).required(),
+        Member::new("S3KeyPrefix", &S3_PREFIX),
+    ],
+);
+pub(crate) static S3_PREFIX: Schema = Schema::string("S3Prefix").max(1024);
+pub(crate) static S3_SSE_ALGORITHM: Schema = Schema::enumeration("S3SseAlgorithm", &["AES256", "KMS"]);
+pub(crate) static S3_SSE_KMS_KEY_ID: Schema = Schema::string("S3SseKmsKeyId").min(1).max(2048);
 pub(crate) static SSE_DESCRIPTION: Schema = Schema::structure(
     "SSEDescription",
     &[
@@ -904,6 +1353,20 @@ pub(crate) static TABLE_CLASS: Schema = Schema::enumeration("TableClass", &["STA
 pub(crate) static TABLE_CLASS_SUMMARY: Schema = Schema::structure(
     "TableClassSummary",
     &[Member::new("TableClass", &TABLE_CLASS), Member::new("LastUpdateDateTime", &DATE)],
+);
+pub(crate) static TABLE_CREATION_PARAMETERS: Schema = Schema::structure(
+    "TableCreationParameters",
+    &[
+        Member::new("TableName", &TABLE_NAME).required(),
+        Member::new("AttributeDefinitions", &ATTRIBUTE_DEFINITIONS).required(),
+        Member::new("KeySchema", &KEY_SCHEMA).required(),
+        Member::new("BillingMode", &BILLING_MODE),
+        Member::new("ProvisionedThroughput", &PROVISIONED_THROUGHPUT),
+        Member::new("OnDemandThroughput", &ON_DEMAND_THROUGHPUT),
+        Member::new("SSESpecification", &SSE_SPECIFICATION),
+        Member::new("GlobalSecondaryIndexes", &GLOBAL_SECONDARY_INDEX_LIST),
+        Member::new("VectorIndexes", &VECTOR_INDEX_LIST),
+    ],
 );
 pub(crate) static TABLE_DESCRIPTION: Schema = Schema::structure(
     "TableDescription",
@@ -1086,6 +1549,24 @@ pub(crate) static UPDATE_CONTINUOUS_BACKUPS_OUTPUT: Schema = Schema::structure(
     "UpdateContinuousBackupsOutput",
     &[Member::new("ContinuousBackupsDescription", &CONTINUOUS_BACKUPS_DESCRIPTION)],
 );
+pub(crate) static UPDATE_CONTRIBUTOR_INSIGHTS_INPUT: Schema = Schema::structure(
+    "UpdateContributorInsightsInput",
+    &[
+        Member::new("TableName", &TABLE_ARN).required(),
+        Member::new("IndexName", &INDEX_NAME),
+        Member::new("ContributorInsightsAction", &CONTRIBUTOR_INSIGHTS_ACTION).required(),
+        Member::new("ContributorInsightsMode", &CONTRIBUTOR_INSIGHTS_MODE).refused(Tolerated::Empty),
+    ],
+);
+pub(crate) static UPDATE_CONTRIBUTOR_INSIGHTS_OUTPUT: Schema = Schema::structure(
+    "UpdateContributorInsightsOutput",
+    &[
+        Member::new("TableName", &TABLE_NAME),
+        Member::new("IndexName", &INDEX_NAME),
+        Member::new("ContributorInsightsStatus", &CONTRIBUTOR_INSIGHTS_STATUS),
+        Member::new("ContributorInsightsMode", &CONTRIBUTOR_INSIGHTS_MODE),
+    ],
+);
 pub(crate) static UPDATE_EXPRESSION: Schema = Schema::string("UpdateExpression");
 pub(crate) static UPDATE_GLOBAL_SECONDARY_INDEX_ACTION: Schema = Schema::structure(
     "UpdateGlobalSecondaryIndexAction",
@@ -1120,6 +1601,27 @@ pub(crate) static UPDATE_ITEM_OUTPUT: Schema = Schema::structure(
         Member::new("Attributes", &ATTRIBUTE_MAP),
         Member::new("ConsumedCapacity", &CONSUMED_CAPACITY),
         Member::new("ItemCollectionMetrics", &ITEM_COLLECTION_METRICS),
+    ],
+);
+pub(crate) static UPDATE_KINESIS_STREAMING_CONFIGURATION: Schema = Schema::structure(
+    "UpdateKinesisStreamingConfiguration",
+    &[Member::new("ApproximateCreationDateTimePrecision", &APPROXIMATE_CREATION_DATE_TIME_PRECISION)],
+);
+pub(crate) static UPDATE_KINESIS_STREAMING_DESTINATION_INPUT: Schema = Schema::structure(
+    "UpdateKinesisStreamingDestinationInput",
+    &[
+        Member::new("TableName", &TABLE_ARN).required(),
+        Member::new("StreamArn", &STREAM_ARN).required(),
+        Member::new("UpdateKinesisStreamingConfiguration", &UPDATE_KINESIS_STREAMING_CONFIGURATION),
+    ],
+);
+pub(crate) static UPDATE_KINESIS_STREAMING_DESTINATION_OUTPUT: Schema = Schema::structure(
+    "UpdateKinesisStreamingDestinationOutput",
+    &[
+        Member::new("TableName", &TABLE_NAME),
+        Member::new("StreamArn", &STREAM_ARN),
+        Member::new("DestinationStatus", &DESTINATION_STATUS),
+        Member::new("UpdateKinesisStreamingConfiguration", &UPDATE_KINESIS_STREAMING_CONFIGURATION),
     ],
 );
 pub(crate) static UPDATE_REPLICATION_GROUP_MEMBER_ACTION: Schema = Schema::structure(

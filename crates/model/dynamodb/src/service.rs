@@ -19,8 +19,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     missing_parameter: None,
     operations: &[
         Operation {
-            name: "BatchGetItem",
+            name: "BatchExecuteStatement",
             index: 0,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::BATCH_EXECUTE_STATEMENT_INPUT,
+            output: Some(&schema::BATCH_EXECUTE_STATEMENT_OUTPUT),
+            result_wrapper: None,
+            class: Class::Flow,
+            read_only: false,
+            action: "dynamodb:BatchExecuteStatement",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "BatchGetItem",
+            index: 1,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -38,7 +56,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "BatchWriteItem",
-            index: 1,
+            index: 2,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -56,7 +74,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "CreateTable",
-            index: 2,
+            index: 3,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -74,7 +92,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteItem",
-            index: 3,
+            index: 4,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -92,7 +110,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteResourcePolicy",
-            index: 4,
+            index: 5,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -110,7 +128,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteTable",
-            index: 5,
+            index: 6,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -128,7 +146,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeContinuousBackups",
-            index: 6,
+            index: 7,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -145,8 +163,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "DescribeContributorInsights",
+            index: 8,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DESCRIBE_CONTRIBUTOR_INSIGHTS_INPUT,
+            output: Some(&schema::DESCRIBE_CONTRIBUTOR_INSIGHTS_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:DescribeContributorInsights",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "DescribeEndpoints",
-            index: 7,
+            index: 9,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -163,8 +199,80 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "DescribeExport",
+            index: 10,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DESCRIBE_EXPORT_INPUT,
+            output: Some(&schema::DESCRIBE_EXPORT_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:DescribeExport",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "DescribeGlobalTable",
+            index: 11,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DESCRIBE_GLOBAL_TABLE_INPUT,
+            output: Some(&schema::DESCRIBE_GLOBAL_TABLE_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:DescribeGlobalTable",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "DescribeImport",
+            index: 12,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DESCRIBE_IMPORT_INPUT,
+            output: Some(&schema::DESCRIBE_IMPORT_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:DescribeImport",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "DescribeKinesisStreamingDestination",
+            index: 13,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DESCRIBE_KINESIS_STREAMING_DESTINATION_INPUT,
+            output: Some(&schema::DESCRIBE_KINESIS_STREAMING_DESTINATION_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:DescribeKinesisStreamingDestination",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "DescribeLimits",
-            index: 8,
+            index: 14,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -182,7 +290,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeTable",
-            index: 9,
+            index: 15,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -200,7 +308,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeTimeToLive",
-            index: 10,
+            index: 16,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -217,8 +325,80 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "DisableKinesisStreamingDestination",
+            index: 17,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::KINESIS_STREAMING_DESTINATION_INPUT,
+            output: Some(&schema::KINESIS_STREAMING_DESTINATION_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "dynamodb:DisableKinesisStreamingDestination",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "EnableKinesisStreamingDestination",
+            index: 18,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::KINESIS_STREAMING_DESTINATION_INPUT,
+            output: Some(&schema::KINESIS_STREAMING_DESTINATION_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "dynamodb:EnableKinesisStreamingDestination",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "ExecuteStatement",
+            index: 19,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::EXECUTE_STATEMENT_INPUT,
+            output: Some(&schema::EXECUTE_STATEMENT_OUTPUT),
+            result_wrapper: None,
+            class: Class::Flow,
+            read_only: false,
+            action: "dynamodb:ExecuteStatement",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "ExecuteTransaction",
+            index: 20,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::EXECUTE_TRANSACTION_INPUT,
+            output: Some(&schema::EXECUTE_TRANSACTION_OUTPUT),
+            result_wrapper: None,
+            class: Class::Flow,
+            read_only: false,
+            action: "dynamodb:ExecuteTransaction",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "GetItem",
-            index: 11,
+            index: 21,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -236,7 +416,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetResourcePolicy",
-            index: 12,
+            index: 22,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -253,8 +433,80 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "ListContributorInsights",
+            index: 23,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_CONTRIBUTOR_INSIGHTS_INPUT,
+            output: Some(&schema::LIST_CONTRIBUTOR_INSIGHTS_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:ListContributorInsights",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "ListExports",
+            index: 24,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_EXPORTS_INPUT,
+            output: Some(&schema::LIST_EXPORTS_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:ListExports",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "ListGlobalTables",
+            index: 25,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_GLOBAL_TABLES_INPUT,
+            output: Some(&schema::LIST_GLOBAL_TABLES_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:ListGlobalTables",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "ListImports",
+            index: 26,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_IMPORTS_INPUT,
+            output: Some(&schema::LIST_IMPORTS_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:ListImports",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "ListTables",
-            index: 13,
+            index: 27,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -272,7 +524,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListTagsOfResource",
-            index: 14,
+            index: 28,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -290,7 +542,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutItem",
-            index: 15,
+            index: 29,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -308,7 +560,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutResourcePolicy",
-            index: 16,
+            index: 30,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -326,7 +578,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "Query",
-            index: 17,
+            index: 31,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -344,7 +596,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "Scan",
-            index: 18,
+            index: 32,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -362,7 +614,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TagResource",
-            index: 19,
+            index: 33,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -380,7 +632,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TransactGetItems",
-            index: 20,
+            index: 34,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -398,7 +650,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TransactWriteItems",
-            index: 21,
+            index: 35,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -416,7 +668,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UntagResource",
-            index: 22,
+            index: 36,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -434,7 +686,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateContinuousBackups",
-            index: 23,
+            index: 37,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -451,8 +703,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "UpdateContributorInsights",
+            index: 38,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::UPDATE_CONTRIBUTOR_INSIGHTS_INPUT,
+            output: Some(&schema::UPDATE_CONTRIBUTOR_INSIGHTS_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "dynamodb:UpdateContributorInsights",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "UpdateItem",
-            index: 24,
+            index: 39,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -469,8 +739,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "UpdateKinesisStreamingDestination",
+            index: 40,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::UPDATE_KINESIS_STREAMING_DESTINATION_INPUT,
+            output: Some(&schema::UPDATE_KINESIS_STREAMING_DESTINATION_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "dynamodb:UpdateKinesisStreamingDestination",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "UpdateTable",
-            index: 25,
+            index: 41,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -488,7 +776,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateTimeToLive",
-            index: 26,
+            index: 42,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -506,40 +794,24 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
     ],
     unsupported: &[
-        UnsupportedOperation { name: "BatchExecuteStatement", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "CancelBulkOperation", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "CreateBackup", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "CreateGlobalTable", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "DeleteBackup", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "DescribeBackup", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "DescribeBulkOperation", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "DescribeContributorInsights", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "DescribeExport", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "DescribeGlobalTable", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "DescribeGlobalTableSettings", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "DescribeImport", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "DescribeKinesisStreamingDestination", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "DescribeTableReplicaAutoScaling", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "DisableKinesisStreamingDestination", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "EnableKinesisStreamingDestination", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "ExecuteStatement", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "ExecuteTransaction", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "ExportTableToPointInTime", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "ImportTable", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "ListBackups", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "ListBulkOperations", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "ListContributorInsights", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "ListExports", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "ListGlobalTables", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "ListImports", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "RestoreTableFromBackup", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "RestoreTableToPointInTime", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "SearchVectors", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "StartBulkPutItems", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "UpdateContributorInsights", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "UpdateGlobalTable", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "UpdateGlobalTableSettings", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "UpdateKinesisStreamingDestination", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "UpdateTableReplicaAutoScaling", method: "POST", path: &[], query: &[] },
     ],
     errors: &ERRORS,

@@ -6,11 +6,15 @@ use base_types::Timestamp;
 use bytes::Bytes;
 
 use crate::enums::{
-    AttributeAction, BillingMode, ComparisonOperator, ConditionalOperator, ContinuousBackupsStatus, DisassociationMode,
-    GlobalTableSettingsReplicationMode, IndexStatus, KeyType, MultiRegionConsistency, PointInTimeRecoveryStatus,
+    ApproximateCreationDateTimePrecision, AttributeAction, BatchStatementErrorCodeEnum, BillingMode,
+    ComparisonOperator, ConditionalOperator, ContinuousBackupsStatus, ContributorInsightsAction,
+    ContributorInsightsMode, ContributorInsightsStatus, DestinationStatus, DisassociationMode, ExportFormat,
+    ExportStatus, ExportType, ExportViewType, GlobalTableSettingsReplicationMode, GlobalTableStatus, ImportStatus,
+    IndexStatus, InputCompressionType, InputFormat, KeyType, MultiRegionConsistency, PointInTimeRecoveryStatus,
     ProjectionType, ReplicaStatus, ReturnConsumedCapacity, ReturnItemCollectionMetrics, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, SSEStatus, SSEType, ScalarAttributeType, SearchSchemaElementType, Select,
-    StreamViewType, TableClass, TableStatus, TimeToLiveStatus, VectorDistanceFunction, WitnessStatus,
+    ReturnValuesOnConditionCheckFailure, S3SseAlgorithm, SSEStatus, SSEType, ScalarAttributeType,
+    SearchSchemaElementType, Select, StreamViewType, TableClass, TableStatus, TimeToLiveStatus, VectorDistanceFunction,
+    WitnessStatus,
 };
 
 use crate::schema;
@@ -73,6 +77,26 @@ pub struct AttributeValueUpdate {
 }
 wire_schema::structure!(AttributeValueUpdate, schema::ATTRIBUTE_VALUE_UPDATE, { 0 => value, 1 => action,  });
 
+/// What `BatchExecuteStatement` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchExecuteStatementInput {
+    /// `Statements`.
+    pub statements: Vec<BatchStatementRequest>,
+    /// `ReturnConsumedCapacity`.
+    pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
+}
+wire_schema::structure!(BatchExecuteStatementInput, schema::BATCH_EXECUTE_STATEMENT_INPUT, { 0 => statements, 1 => return_consumed_capacity,  });
+
+/// What `BatchExecuteStatement` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchExecuteStatementOutput {
+    /// `Responses`.
+    pub responses: Option<Vec<BatchStatementResponse>>,
+    /// `ConsumedCapacity`.
+    pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
+}
+wire_schema::structure!(BatchExecuteStatementOutput, schema::BATCH_EXECUTE_STATEMENT_OUTPUT, { 0 => responses, 1 => consumed_capacity,  });
+
 /// What `BatchGetItem` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchGetItemInput {
@@ -94,6 +118,44 @@ pub struct BatchGetItemOutput {
     pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
 }
 wire_schema::structure!(BatchGetItemOutput, schema::BATCH_GET_ITEM_OUTPUT, { 0 => responses, 1 => unprocessed_keys, 2 => consumed_capacity,  });
+
+/// `BatchStatementError`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchStatementError {
+    /// `Code`.
+    pub code: Option<BatchStatementErrorCodeEnum>,
+    /// `Message`.
+    pub message: Option<String>,
+    /// `Item`.
+    pub item: Option<BTreeMap<String, AttributeValue>>,
+}
+wire_schema::structure!(BatchStatementError, schema::BATCH_STATEMENT_ERROR, { 0 => code, 1 => message, 2 => item,  });
+
+/// `BatchStatementRequest`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchStatementRequest {
+    /// `Statement`.
+    pub statement: String,
+    /// `Parameters`.
+    pub parameters: Option<Vec<AttributeValue>>,
+    /// `ConsistentRead`.
+    pub consistent_read: Option<bool>,
+    /// `ReturnValuesOnConditionCheckFailure`.
+    pub return_values_on_condition_check_failure: Option<ReturnValuesOnConditionCheckFailure>,
+}
+wire_schema::structure!(BatchStatementRequest, schema::BATCH_STATEMENT_REQUEST, { 0 => statement, 1 => parameters, 2 => consistent_read, 3 => return_values_on_condition_check_failure,  });
+
+/// `BatchStatementResponse`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchStatementResponse {
+    /// `Error`.
+    pub error: Option<BatchStatementError>,
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `Item`.
+    pub item: Option<BTreeMap<String, AttributeValue>>,
+}
+wire_schema::structure!(BatchStatementResponse, schema::BATCH_STATEMENT_RESPONSE, { 0 => error, 1 => table_name, 2 => item,  });
 
 /// What `BatchWriteItem` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -213,6 +275,20 @@ pub struct ContinuousBackupsDescription {
 }
 wire_schema::structure!(ContinuousBackupsDescription, schema::CONTINUOUS_BACKUPS_DESCRIPTION, { 0 => continuous_backups_status, 1 => point_in_time_recovery_description,  });
 
+/// `ContributorInsightsSummary`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContributorInsightsSummary {
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `IndexName`.
+    pub index_name: Option<String>,
+    /// `ContributorInsightsStatus`.
+    pub contributor_insights_status: Option<ContributorInsightsStatus>,
+    /// `ContributorInsightsMode`.
+    pub contributor_insights_mode: Option<ContributorInsightsMode>,
+}
+wire_schema::structure!(ContributorInsightsSummary, schema::CONTRIBUTOR_INSIGHTS_SUMMARY, { 0 => table_name, 1 => index_name, 2 => contributor_insights_status, 3 => contributor_insights_mode,  });
+
 /// `CreateGlobalSecondaryIndexAction`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateGlobalSecondaryIndexAction {
@@ -324,6 +400,16 @@ pub struct CreateVectorIndexAction {
     pub distance_function: VectorDistanceFunction,
 }
 wire_schema::structure!(CreateVectorIndexAction, schema::CREATE_VECTOR_INDEX_ACTION, { 0 => index_name, 1 => vector_attribute, 2 => search_schema, 3 => projection, 4 => dimensions, 5 => distance_function,  });
+
+/// `CsvOptions`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CsvOptions {
+    /// `Delimiter`.
+    pub delimiter: Option<String>,
+    /// `HeaderList`.
+    pub header_list: Option<Vec<String>>,
+}
+wire_schema::structure!(CsvOptions, schema::CSV_OPTIONS, { 0 => delimiter, 1 => header_list,  });
 
 /// `Delete`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -473,6 +559,36 @@ pub struct DescribeContinuousBackupsOutput {
 }
 wire_schema::structure!(DescribeContinuousBackupsOutput, schema::DESCRIBE_CONTINUOUS_BACKUPS_OUTPUT, { 0 => continuous_backups_description,  });
 
+/// What `DescribeContributorInsights` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeContributorInsightsInput {
+    /// `TableName`.
+    pub table_name: String,
+    /// `IndexName`.
+    pub index_name: Option<String>,
+}
+wire_schema::structure!(DescribeContributorInsightsInput, schema::DESCRIBE_CONTRIBUTOR_INSIGHTS_INPUT, { 0 => table_name, 1 => index_name,  });
+
+/// What `DescribeContributorInsights` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeContributorInsightsOutput {
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `IndexName`.
+    pub index_name: Option<String>,
+    /// `ContributorInsightsRuleList`.
+    pub contributor_insights_rule_list: Option<Vec<String>>,
+    /// `ContributorInsightsStatus`.
+    pub contributor_insights_status: Option<ContributorInsightsStatus>,
+    /// `LastUpdateDateTime`.
+    pub last_update_date_time: Option<Timestamp>,
+    /// `FailureException`.
+    pub failure_exception: Option<FailureException>,
+    /// `ContributorInsightsMode`.
+    pub contributor_insights_mode: Option<ContributorInsightsMode>,
+}
+wire_schema::structure!(DescribeContributorInsightsOutput, schema::DESCRIBE_CONTRIBUTOR_INSIGHTS_OUTPUT, { 0 => table_name, 1 => index_name, 2 => contributor_insights_rule_list, 3 => contributor_insights_status, 4 => last_update_date_time, 5 => failure_exception, 6 => contributor_insights_mode,  });
+
 /// What `DescribeEndpoints` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeEndpointsRequest {}
@@ -485,6 +601,72 @@ pub struct DescribeEndpointsResponse {
     pub endpoints: Vec<Endpoint>,
 }
 wire_schema::structure!(DescribeEndpointsResponse, schema::DESCRIBE_ENDPOINTS_RESPONSE, { 0 => endpoints,  });
+
+/// What `DescribeExport` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeExportInput {
+    /// `ExportArn`.
+    pub export_arn: String,
+}
+wire_schema::structure!(DescribeExportInput, schema::DESCRIBE_EXPORT_INPUT, { 0 => export_arn,  });
+
+/// What `DescribeExport` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeExportOutput {
+    /// `ExportDescription`.
+    pub export_description: Option<ExportDescription>,
+}
+wire_schema::structure!(DescribeExportOutput, schema::DESCRIBE_EXPORT_OUTPUT, { 0 => export_description,  });
+
+/// What `DescribeGlobalTable` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeGlobalTableInput {
+    /// `GlobalTableName`.
+    pub global_table_name: String,
+}
+wire_schema::structure!(DescribeGlobalTableInput, schema::DESCRIBE_GLOBAL_TABLE_INPUT, { 0 => global_table_name,  });
+
+/// What `DescribeGlobalTable` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeGlobalTableOutput {
+    /// `GlobalTableDescription`.
+    pub global_table_description: Option<GlobalTableDescription>,
+}
+wire_schema::structure!(DescribeGlobalTableOutput, schema::DESCRIBE_GLOBAL_TABLE_OUTPUT, { 0 => global_table_description,  });
+
+/// What `DescribeImport` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeImportInput {
+    /// `ImportArn`.
+    pub import_arn: String,
+}
+wire_schema::structure!(DescribeImportInput, schema::DESCRIBE_IMPORT_INPUT, { 0 => import_arn,  });
+
+/// What `DescribeImport` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeImportOutput {
+    /// `ImportTableDescription`.
+    pub import_table_description: ImportTableDescription,
+}
+wire_schema::structure!(DescribeImportOutput, schema::DESCRIBE_IMPORT_OUTPUT, { 0 => import_table_description,  });
+
+/// What `DescribeKinesisStreamingDestination` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeKinesisStreamingDestinationInput {
+    /// `TableName`.
+    pub table_name: String,
+}
+wire_schema::structure!(DescribeKinesisStreamingDestinationInput, schema::DESCRIBE_KINESIS_STREAMING_DESTINATION_INPUT, { 0 => table_name,  });
+
+/// What `DescribeKinesisStreamingDestination` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeKinesisStreamingDestinationOutput {
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `KinesisDataStreamDestinations`.
+    pub kinesis_data_stream_destinations: Option<Vec<KinesisDataStreamDestination>>,
+}
+wire_schema::structure!(DescribeKinesisStreamingDestinationOutput, schema::DESCRIBE_KINESIS_STREAMING_DESTINATION_OUTPUT, { 0 => table_name, 1 => kinesis_data_stream_destinations,  });
 
 /// What `DescribeLimits` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -547,6 +729,14 @@ pub struct DisassociateReplicationGroupMemberAction {
 }
 wire_schema::structure!(DisassociateReplicationGroupMemberAction, schema::DISASSOCIATE_REPLICATION_GROUP_MEMBER_ACTION, { 0 => region_name, 1 => disassociation_mode,  });
 
+/// `EnableKinesisStreamingConfiguration`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableKinesisStreamingConfiguration {
+    /// `ApproximateCreationDateTimePrecision`.
+    pub approximate_creation_date_time_precision: Option<ApproximateCreationDateTimePrecision>,
+}
+wire_schema::structure!(EnableKinesisStreamingConfiguration, schema::ENABLE_KINESIS_STREAMING_CONFIGURATION, { 0 => approximate_creation_date_time_precision,  });
+
 /// `Endpoint`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Endpoint {
@@ -556,6 +746,62 @@ pub struct Endpoint {
     pub cache_period_in_minutes: i64,
 }
 wire_schema::structure!(Endpoint, schema::ENDPOINT, { 0 => address, 1 => cache_period_in_minutes,  });
+
+/// What `ExecuteStatement` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecuteStatementInput {
+    /// `Statement`.
+    pub statement: String,
+    /// `Parameters`.
+    pub parameters: Option<Vec<AttributeValue>>,
+    /// `ConsistentRead`.
+    pub consistent_read: Option<bool>,
+    /// `NextToken`.
+    pub next_token: Option<String>,
+    /// `ReturnConsumedCapacity`.
+    pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
+    /// `Limit`.
+    pub limit: Option<i32>,
+    /// `ReturnValuesOnConditionCheckFailure`.
+    pub return_values_on_condition_check_failure: Option<ReturnValuesOnConditionCheckFailure>,
+}
+wire_schema::structure!(ExecuteStatementInput, schema::EXECUTE_STATEMENT_INPUT, { 0 => statement, 1 => parameters, 2 => consistent_read, 3 => next_token, 4 => return_consumed_capacity, 5 => limit, 6 => return_values_on_condition_check_failure,  });
+
+/// What `ExecuteStatement` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecuteStatementOutput {
+    /// `Items`.
+    pub items: Option<Vec<BTreeMap<String, AttributeValue>>>,
+    /// `NextToken`.
+    pub next_token: Option<String>,
+    /// `ConsumedCapacity`.
+    pub consumed_capacity: Option<ConsumedCapacity>,
+    /// `LastEvaluatedKey`.
+    pub last_evaluated_key: Option<BTreeMap<String, AttributeValue>>,
+}
+wire_schema::structure!(ExecuteStatementOutput, schema::EXECUTE_STATEMENT_OUTPUT, { 0 => items, 1 => next_token, 2 => consumed_capacity, 3 => last_evaluated_key,  });
+
+/// What `ExecuteTransaction` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecuteTransactionInput {
+    /// `TransactStatements`.
+    pub transact_statements: Vec<ParameterizedStatement>,
+    /// `ClientRequestToken`.
+    pub client_request_token: Option<String>,
+    /// `ReturnConsumedCapacity`.
+    pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
+}
+wire_schema::structure!(ExecuteTransactionInput, schema::EXECUTE_TRANSACTION_INPUT, { 0 => transact_statements, 1 => client_request_token, 2 => return_consumed_capacity,  });
+
+/// What `ExecuteTransaction` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecuteTransactionOutput {
+    /// `Responses`.
+    pub responses: Option<Vec<ItemResponse>>,
+    /// `ConsumedCapacity`.
+    pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
+}
+wire_schema::structure!(ExecuteTransactionOutput, schema::EXECUTE_TRANSACTION_OUTPUT, { 0 => responses, 1 => consumed_capacity,  });
 
 /// `ExpectedAttributeValue`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -570,6 +816,94 @@ pub struct ExpectedAttributeValue {
     pub attribute_value_list: Option<Vec<AttributeValue>>,
 }
 wire_schema::structure!(ExpectedAttributeValue, schema::EXPECTED_ATTRIBUTE_VALUE, { 0 => value, 1 => exists, 2 => comparison_operator, 3 => attribute_value_list,  });
+
+/// `ExportDescription`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExportDescription {
+    /// `ExportArn`.
+    pub export_arn: Option<String>,
+    /// `ExportStatus`.
+    pub export_status: Option<ExportStatus>,
+    /// `StartTime`.
+    pub start_time: Option<Timestamp>,
+    /// `EndTime`.
+    pub end_time: Option<Timestamp>,
+    /// `ExportManifest`.
+    pub export_manifest: Option<String>,
+    /// `TableArn`.
+    pub table_arn: Option<String>,
+    /// `TableId`.
+    pub table_id: Option<String>,
+    /// `ExportTime`.
+    pub export_time: Option<Timestamp>,
+    /// `ClientToken`.
+    pub client_token: Option<String>,
+    /// `S3Bucket`.
+    pub s3_bucket: Option<String>,
+    /// `S3BucketOwner`.
+    pub s3_bucket_owner: Option<String>,
+    /// `S3Prefix`.
+    pub s3_prefix: Option<String>,
+    /// `S3SseAlgorithm`.
+    pub s3_sse_algorithm: Option<S3SseAlgorithm>,
+    /// `S3SseKmsKeyId`.
+    pub s3_sse_kms_key_id: Option<String>,
+    /// `FailureCode`.
+    pub failure_code: Option<String>,
+    /// `FailureMessage`.
+    pub failure_message: Option<String>,
+    /// `ExportFormat`.
+    pub export_format: Option<ExportFormat>,
+    /// `BilledSizeBytes`.
+    pub billed_size_bytes: Option<i64>,
+    /// `ItemCount`.
+    pub item_count: Option<i64>,
+    /// `ExportType`.
+    pub export_type: Option<ExportType>,
+    /// `IncrementalExportSpecification`.
+    pub incremental_export_specification: Option<IncrementalExportSpecification>,
+    /// `FilterSpecification`.
+    pub filter_specification: Option<FilterSpecification>,
+}
+wire_schema::structure!(ExportDescription, schema::EXPORT_DESCRIPTION, { 0 => export_arn, 1 => export_status, 2 => start_time, 3 => end_time, 4 => export_manifest, 5 => table_arn, 6 => table_id, 7 => export_time, 8 => client_token, 9 => s3_bucket, 10 => s3_bucket_owner, 11 => s3_prefix, 12 => s3_sse_algorithm, 13 => s3_sse_kms_key_id, 14 => failure_code, 15 => failure_message, 16 => export_format, 17 => billed_size_bytes, 18 => item_count, 19 => export_type, 20 => incremental_export_specification, 21 => filter_specification,  });
+
+/// `ExportSummary`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExportSummary {
+    /// `ExportArn`.
+    pub export_arn: Option<String>,
+    /// `ExportStatus`.
+    pub export_status: Option<ExportStatus>,
+    /// `ExportType`.
+    pub export_type: Option<ExportType>,
+}
+wire_schema::structure!(ExportSummary, schema::EXPORT_SUMMARY, { 0 => export_arn, 1 => export_status, 2 => export_type,  });
+
+/// `FailureException`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FailureException {
+    /// `ExceptionName`.
+    pub exception_name: Option<String>,
+    /// `ExceptionDescription`.
+    pub exception_description: Option<String>,
+}
+wire_schema::structure!(FailureException, schema::FAILURE_EXCEPTION, { 0 => exception_name, 1 => exception_description,  });
+
+/// `FilterSpecification`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterSpecification {
+    /// `FilterExpression`.
+    pub filter_expression: Option<String>,
+    /// `ProjectionExpression`.
+    pub projection_expression: Option<String>,
+    /// `KeyConditionExpression`.
+    pub key_condition_expression: Option<String>,
+    /// `ExpressionAttributeNames`.
+    pub expression_attribute_names: Option<BTreeMap<String, String>>,
+    /// `ExpressionAttributeValues`.
+    pub expression_attribute_values: Option<BTreeMap<String, AttributeValue>>,
+}
+wire_schema::structure!(FilterSpecification, schema::FILTER_SPECIFICATION, { 0 => filter_expression, 1 => projection_expression, 2 => key_condition_expression, 3 => expression_attribute_names, 4 => expression_attribute_values,  });
 
 /// `Get`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -703,6 +1037,32 @@ pub struct GlobalSecondaryIndexWarmThroughputDescription {
 }
 wire_schema::structure!(GlobalSecondaryIndexWarmThroughputDescription, schema::GLOBAL_SECONDARY_INDEX_WARM_THROUGHPUT_DESCRIPTION, { 0 => read_units_per_second, 1 => write_units_per_second, 2 => status,  });
 
+/// `GlobalTable`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GlobalTable {
+    /// `GlobalTableName`.
+    pub global_table_name: Option<String>,
+    /// `ReplicationGroup`.
+    pub replication_group: Option<Vec<Replica>>,
+}
+wire_schema::structure!(GlobalTable, schema::GLOBAL_TABLE, { 0 => global_table_name, 1 => replication_group,  });
+
+/// `GlobalTableDescription`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GlobalTableDescription {
+    /// `ReplicationGroup`.
+    pub replication_group: Option<Vec<ReplicaDescription>>,
+    /// `GlobalTableArn`.
+    pub global_table_arn: Option<String>,
+    /// `CreationDateTime`.
+    pub creation_date_time: Option<Timestamp>,
+    /// `GlobalTableStatus`.
+    pub global_table_status: Option<GlobalTableStatus>,
+    /// `GlobalTableName`.
+    pub global_table_name: Option<String>,
+}
+wire_schema::structure!(GlobalTableDescription, schema::GLOBAL_TABLE_DESCRIPTION, { 0 => replication_group, 1 => global_table_arn, 2 => creation_date_time, 3 => global_table_status, 4 => global_table_name,  });
+
 /// `GlobalTableWitnessDescription`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GlobalTableWitnessDescription {
@@ -722,6 +1082,92 @@ pub struct GlobalTableWitnessGroupUpdate {
     pub delete: Option<DeleteGlobalTableWitnessGroupMemberAction>,
 }
 wire_schema::structure!(GlobalTableWitnessGroupUpdate, schema::GLOBAL_TABLE_WITNESS_GROUP_UPDATE, { 0 => create, 1 => delete,  });
+
+/// `ImportSummary`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportSummary {
+    /// `ImportArn`.
+    pub import_arn: Option<String>,
+    /// `ImportStatus`.
+    pub import_status: Option<ImportStatus>,
+    /// `TableArn`.
+    pub table_arn: Option<String>,
+    /// `S3BucketSource`.
+    pub s3_bucket_source: Option<S3BucketSource>,
+    /// `CloudWatchLogGroupArn`.
+    pub cloud_watch_log_group_arn: Option<String>,
+    /// `InputFormat`.
+    pub input_format: Option<InputFormat>,
+    /// `StartTime`.
+    pub start_time: Option<Timestamp>,
+    /// `EndTime`.
+    pub end_time: Option<Timestamp>,
+}
+wire_schema::structure!(ImportSummary, schema::IMPORT_SUMMARY, { 0 => import_arn, 1 => import_status, 2 => table_arn, 3 => s3_bucket_source, 4 => cloud_watch_log_group_arn, 5 => input_format, 6 => start_time, 7 => end_time,  });
+
+/// `ImportTableDescription`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportTableDescription {
+    /// `ImportArn`.
+    pub import_arn: Option<String>,
+    /// `ImportStatus`.
+    pub import_status: Option<ImportStatus>,
+    /// `TableArn`.
+    pub table_arn: Option<String>,
+    /// `TableId`.
+    pub table_id: Option<String>,
+    /// `ClientToken`.
+    pub client_token: Option<String>,
+    /// `S3BucketSource`.
+    pub s3_bucket_source: Option<S3BucketSource>,
+    /// `ErrorCount`.
+    pub error_count: Option<i64>,
+    /// `CloudWatchLogGroupArn`.
+    pub cloud_watch_log_group_arn: Option<String>,
+    /// `InputFormat`.
+    pub input_format: Option<InputFormat>,
+    /// `InputFormatOptions`.
+    pub input_format_options: Option<InputFormatOptions>,
+    /// `InputCompressionType`.
+    pub input_compression_type: Option<InputCompressionType>,
+    /// `TableCreationParameters`.
+    pub table_creation_parameters: Option<TableCreationParameters>,
+    /// `StartTime`.
+    pub start_time: Option<Timestamp>,
+    /// `EndTime`.
+    pub end_time: Option<Timestamp>,
+    /// `ProcessedSizeBytes`.
+    pub processed_size_bytes: Option<i64>,
+    /// `ProcessedItemCount`.
+    pub processed_item_count: Option<i64>,
+    /// `ImportedItemCount`.
+    pub imported_item_count: Option<i64>,
+    /// `FailureCode`.
+    pub failure_code: Option<String>,
+    /// `FailureMessage`.
+    pub failure_message: Option<String>,
+}
+wire_schema::structure!(ImportTableDescription, schema::IMPORT_TABLE_DESCRIPTION, { 0 => import_arn, 1 => import_status, 2 => table_arn, 3 => table_id, 4 => client_token, 5 => s3_bucket_source, 6 => error_count, 7 => cloud_watch_log_group_arn, 8 => input_format, 9 => input_format_options, 10 => input_compression_type, 11 => table_creation_parameters, 12 => start_time, 13 => end_time, 14 => processed_size_bytes, 15 => processed_item_count, 16 => imported_item_count, 17 => failure_code, 18 => failure_message,  });
+
+/// `IncrementalExportSpecification`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IncrementalExportSpecification {
+    /// `ExportFromTime`.
+    pub export_from_time: Option<Timestamp>,
+    /// `ExportToTime`.
+    pub export_to_time: Option<Timestamp>,
+    /// `ExportViewType`.
+    pub export_view_type: Option<ExportViewType>,
+}
+wire_schema::structure!(IncrementalExportSpecification, schema::INCREMENTAL_EXPORT_SPECIFICATION, { 0 => export_from_time, 1 => export_to_time, 2 => export_view_type,  });
+
+/// `InputFormatOptions`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InputFormatOptions {
+    /// `Csv`.
+    pub csv: Option<CsvOptions>,
+}
+wire_schema::structure!(InputFormatOptions, schema::INPUT_FORMAT_OPTIONS, { 0 => csv,  });
 
 /// `ItemCollectionMetrics`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -766,6 +1212,134 @@ pub struct KeysAndAttributes {
     pub expression_attribute_names: Option<BTreeMap<String, String>>,
 }
 wire_schema::structure!(KeysAndAttributes, schema::KEYS_AND_ATTRIBUTES, { 0 => keys, 1 => attributes_to_get, 2 => consistent_read, 3 => projection_expression, 4 => expression_attribute_names,  });
+
+/// `KinesisDataStreamDestination`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KinesisDataStreamDestination {
+    /// `StreamArn`.
+    pub stream_arn: Option<String>,
+    /// `DestinationStatus`.
+    pub destination_status: Option<DestinationStatus>,
+    /// `DestinationStatusDescription`.
+    pub destination_status_description: Option<String>,
+    /// `ApproximateCreationDateTimePrecision`.
+    pub approximate_creation_date_time_precision: Option<ApproximateCreationDateTimePrecision>,
+}
+wire_schema::structure!(KinesisDataStreamDestination, schema::KINESIS_DATA_STREAM_DESTINATION, { 0 => stream_arn, 1 => destination_status, 2 => destination_status_description, 3 => approximate_creation_date_time_precision,  });
+
+/// What `DisableKinesisStreamingDestination`, `EnableKinesisStreamingDestination` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KinesisStreamingDestinationInput {
+    /// `TableName`.
+    pub table_name: String,
+    /// `StreamArn`.
+    pub stream_arn: String,
+    /// `EnableKinesisStreamingConfiguration`.
+    pub enable_kinesis_streaming_configuration: Option<EnableKinesisStreamingConfiguration>,
+}
+wire_schema::structure!(KinesisStreamingDestinationInput, schema::KINESIS_STREAMING_DESTINATION_INPUT, { 0 => table_name, 1 => stream_arn, 2 => enable_kinesis_streaming_configuration,  });
+
+/// What `DisableKinesisStreamingDestination`, `EnableKinesisStreamingDestination` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KinesisStreamingDestinationOutput {
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `StreamArn`.
+    pub stream_arn: Option<String>,
+    /// `DestinationStatus`.
+    pub destination_status: Option<DestinationStatus>,
+    /// `EnableKinesisStreamingConfiguration`.
+    pub enable_kinesis_streaming_configuration: Option<EnableKinesisStreamingConfiguration>,
+}
+wire_schema::structure!(KinesisStreamingDestinationOutput, schema::KINESIS_STREAMING_DESTINATION_OUTPUT, { 0 => table_name, 1 => stream_arn, 2 => destination_status, 3 => enable_kinesis_streaming_configuration,  });
+
+/// What `ListContributorInsights` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListContributorInsightsInput {
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `NextToken`.
+    pub next_token: Option<String>,
+    /// `MaxResults`.
+    pub max_results: Option<i32>,
+}
+wire_schema::structure!(ListContributorInsightsInput, schema::LIST_CONTRIBUTOR_INSIGHTS_INPUT, { 0 => table_name, 1 => next_token, 2 => max_results,  });
+
+/// What `ListContributorInsights` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListContributorInsightsOutput {
+    /// `ContributorInsightsSummaries`.
+    pub contributor_insights_summaries: Option<Vec<ContributorInsightsSummary>>,
+    /// `NextToken`.
+    pub next_token: Option<String>,
+}
+wire_schema::structure!(ListContributorInsightsOutput, schema::LIST_CONTRIBUTOR_INSIGHTS_OUTPUT, { 0 => contributor_insights_summaries, 1 => next_token,  });
+
+/// What `ListExports` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListExportsInput {
+    /// `TableArn`.
+    pub table_arn: Option<String>,
+    /// `MaxResults`.
+    pub max_results: Option<i32>,
+    /// `NextToken`.
+    pub next_token: Option<String>,
+}
+wire_schema::structure!(ListExportsInput, schema::LIST_EXPORTS_INPUT, { 0 => table_arn, 1 => max_results, 2 => next_token,  });
+
+/// What `ListExports` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListExportsOutput {
+    /// `ExportSummaries`.
+    pub export_summaries: Option<Vec<ExportSummary>>,
+    /// `NextToken`.
+    pub next_token: Option<String>,
+}
+wire_schema::structure!(ListExportsOutput, schema::LIST_EXPORTS_OUTPUT, { 0 => export_summaries, 1 => next_token,  });
+
+/// What `ListGlobalTables` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListGlobalTablesInput {
+    /// `ExclusiveStartGlobalTableName`.
+    pub exclusive_start_global_table_name: Option<String>,
+    /// `Limit`.
+    pub limit: Option<i32>,
+    /// `RegionName`.
+    pub region_name: Option<String>,
+}
+wire_schema::structure!(ListGlobalTablesInput, schema::LIST_GLOBAL_TABLES_INPUT, { 0 => exclusive_start_global_table_name, 1 => limit, 2 => region_name,  });
+
+/// What `ListGlobalTables` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListGlobalTablesOutput {
+    /// `GlobalTables`.
+    pub global_tables: Option<Vec<GlobalTable>>,
+    /// `LastEvaluatedGlobalTableName`.
+    pub last_evaluated_global_table_name: Option<String>,
+}
+wire_schema::structure!(ListGlobalTablesOutput, schema::LIST_GLOBAL_TABLES_OUTPUT, { 0 => global_tables, 1 => last_evaluated_global_table_name,  });
+
+/// What `ListImports` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListImportsInput {
+    /// `TableArn`.
+    pub table_arn: Option<String>,
+    /// `PageSize`.
+    pub page_size: Option<i32>,
+    /// `NextToken`.
+    pub next_token: Option<String>,
+}
+wire_schema::structure!(ListImportsInput, schema::LIST_IMPORTS_INPUT, { 0 => table_arn, 1 => page_size, 2 => next_token,  });
+
+/// What `ListImports` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListImportsOutput {
+    /// `ImportSummaryList`.
+    pub import_summary_list: Option<Vec<ImportSummary>>,
+    /// `NextToken`.
+    pub next_token: Option<String>,
+}
+wire_schema::structure!(ListImportsOutput, schema::LIST_IMPORTS_OUTPUT, { 0 => import_summary_list, 1 => next_token,  });
 
 /// What `ListTables` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -854,6 +1428,18 @@ pub struct OnDemandThroughputOverride {
     pub max_read_request_units: Option<i64>,
 }
 wire_schema::structure!(OnDemandThroughputOverride, schema::ON_DEMAND_THROUGHPUT_OVERRIDE, { 0 => max_read_request_units,  });
+
+/// `ParameterizedStatement`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ParameterizedStatement {
+    /// `Statement`.
+    pub statement: String,
+    /// `Parameters`.
+    pub parameters: Option<Vec<AttributeValue>>,
+    /// `ReturnValuesOnConditionCheckFailure`.
+    pub return_values_on_condition_check_failure: Option<ReturnValuesOnConditionCheckFailure>,
+}
+wire_schema::structure!(ParameterizedStatement, schema::PARAMETERIZED_STATEMENT, { 0 => statement, 1 => parameters, 2 => return_values_on_condition_check_failure,  });
 
 /// `PointInTimeRecoveryDescription`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1067,6 +1653,14 @@ pub struct QueryOutput {
 }
 wire_schema::structure!(QueryOutput, schema::QUERY_OUTPUT, { 0 => items, 1 => count, 2 => scanned_count, 3 => last_evaluated_key, 4 => consumed_capacity,  });
 
+/// `Replica`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Replica {
+    /// `RegionName`.
+    pub region_name: Option<String>,
+}
+wire_schema::structure!(Replica, schema::REPLICA, { 0 => region_name,  });
+
 /// `ReplicaDescription`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplicaDescription {
@@ -1152,6 +1746,18 @@ pub struct RestoreSummary {
     pub restore_in_progress: bool,
 }
 wire_schema::structure!(RestoreSummary, schema::RESTORE_SUMMARY, { 0 => source_backup_arn, 1 => source_table_arn, 2 => restore_date_time, 3 => restore_in_progress,  });
+
+/// `S3BucketSource`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct S3BucketSource {
+    /// `S3BucketOwner`.
+    pub s3_bucket_owner: Option<String>,
+    /// `S3Bucket`.
+    pub s3_bucket: String,
+    /// `S3KeyPrefix`.
+    pub s3_key_prefix: Option<String>,
+}
+wire_schema::structure!(S3BucketSource, schema::S3_BUCKET_SOURCE, { 0 => s3_bucket_owner, 1 => s3_bucket, 2 => s3_key_prefix,  });
 
 /// `SSEDescription`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1262,6 +1868,30 @@ pub struct TableClassSummary {
     pub last_update_date_time: Option<Timestamp>,
 }
 wire_schema::structure!(TableClassSummary, schema::TABLE_CLASS_SUMMARY, { 0 => table_class, 1 => last_update_date_time,  });
+
+/// `TableCreationParameters`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableCreationParameters {
+    /// `TableName`.
+    pub table_name: String,
+    /// `AttributeDefinitions`.
+    pub attribute_definitions: Vec<AttributeDefinition>,
+    /// `KeySchema`.
+    pub key_schema: Vec<KeySchemaElement>,
+    /// `BillingMode`.
+    pub billing_mode: Option<BillingMode>,
+    /// `ProvisionedThroughput`.
+    pub provisioned_throughput: Option<ProvisionedThroughput>,
+    /// `OnDemandThroughput`.
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+    /// `SSESpecification`.
+    pub sse_specification: Option<SSESpecification>,
+    /// `GlobalSecondaryIndexes`.
+    pub global_secondary_indexes: Option<Vec<GlobalSecondaryIndex>>,
+    /// `VectorIndexes`.
+    pub vector_indexes: Option<Vec<VectorIndex>>,
+}
+wire_schema::structure!(TableCreationParameters, schema::TABLE_CREATION_PARAMETERS, { 0 => table_name, 1 => attribute_definitions, 2 => key_schema, 3 => billing_mode, 4 => provisioned_throughput, 5 => on_demand_throughput, 6 => sse_specification, 7 => global_secondary_indexes, 8 => vector_indexes,  });
 
 /// `TableDescription`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1505,6 +2135,34 @@ pub struct UpdateContinuousBackupsOutput {
 }
 wire_schema::structure!(UpdateContinuousBackupsOutput, schema::UPDATE_CONTINUOUS_BACKUPS_OUTPUT, { 0 => continuous_backups_description,  });
 
+/// What `UpdateContributorInsights` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateContributorInsightsInput {
+    /// `TableName`.
+    pub table_name: String,
+    /// `IndexName`.
+    pub index_name: Option<String>,
+    /// `ContributorInsightsAction`.
+    pub contributor_insights_action: ContributorInsightsAction,
+    /// `ContributorInsightsMode`. Not supported.
+    pub contributor_insights_mode: Option<ContributorInsightsMode>,
+}
+wire_schema::structure!(UpdateContributorInsightsInput, schema::UPDATE_CONTRIBUTOR_INSIGHTS_INPUT, { 0 => table_name, 1 => index_name, 2 => contributor_insights_action, 3 => contributor_insights_mode,  });
+
+/// What `UpdateContributorInsights` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateContributorInsightsOutput {
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `IndexName`.
+    pub index_name: Option<String>,
+    /// `ContributorInsightsStatus`.
+    pub contributor_insights_status: Option<ContributorInsightsStatus>,
+    /// `ContributorInsightsMode`.
+    pub contributor_insights_mode: Option<ContributorInsightsMode>,
+}
+wire_schema::structure!(UpdateContributorInsightsOutput, schema::UPDATE_CONTRIBUTOR_INSIGHTS_OUTPUT, { 0 => table_name, 1 => index_name, 2 => contributor_insights_status, 3 => contributor_insights_mode,  });
+
 /// `UpdateGlobalSecondaryIndexAction`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateGlobalSecondaryIndexAction {
@@ -1562,6 +2220,40 @@ pub struct UpdateItemOutput {
     pub item_collection_metrics: Option<ItemCollectionMetrics>,
 }
 wire_schema::structure!(UpdateItemOutput, schema::UPDATE_ITEM_OUTPUT, { 0 => attributes, 1 => consumed_capacity, 2 => item_collection_metrics,  });
+
+/// `UpdateKinesisStreamingConfiguration`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateKinesisStreamingConfiguration {
+    /// `ApproximateCreationDateTimePrecision`.
+    pub approximate_creation_date_time_precision: Option<ApproximateCreationDateTimePrecision>,
+}
+wire_schema::structure!(UpdateKinesisStreamingConfiguration, schema::UPDATE_KINESIS_STREAMING_CONFIGURATION, { 0 => approximate_creation_date_time_precision,  });
+
+/// What `UpdateKinesisStreamingDestination` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateKinesisStreamingDestinationInput {
+    /// `TableName`.
+    pub table_name: String,
+    /// `StreamArn`.
+    pub stream_arn: String,
+    /// `UpdateKinesisStreamingConfiguration`.
+    pub update_kinesis_streaming_configuration: Option<UpdateKinesisStreamingConfiguration>,
+}
+wire_schema::structure!(UpdateKinesisStreamingDestinationInput, schema::UPDATE_KINESIS_STREAMING_DESTINATION_INPUT, { 0 => table_name, 1 => stream_arn, 2 => update_kinesis_streaming_configuration,  });
+
+/// What `UpdateKinesisStreamingDestination` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateKinesisStreamingDestinationOutput {
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `StreamArn`.
+    pub stream_arn: Option<String>,
+    /// `DestinationStatus`.
+    pub destination_status: Option<DestinationStatus>,
+    /// `UpdateKinesisStreamingConfiguration`.
+    pub update_kinesis_streaming_configuration: Option<UpdateKinesisStreamingConfiguration>,
+}
+wire_schema::structure!(UpdateKinesisStreamingDestinationOutput, schema::UPDATE_KINESIS_STREAMING_DESTINATION_OUTPUT, { 0 => table_name, 1 => stream_arn, 2 => destination_status, 3 => update_kinesis_streaming_configuration,  });
 
 /// `UpdateReplicationGroupMemberAction`.
 #[derive(Clone, Debug, Default, PartialEq)]

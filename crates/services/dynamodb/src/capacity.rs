@@ -48,6 +48,16 @@ impl Used {
         }
     }
 
+    /// Adds what another request used.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.table += other.table;
+        for (mine, theirs) in [(&mut self.local, &other.local), (&mut self.global, &other.global)] {
+            for (name, units) in theirs {
+                *mine.entry(name.clone()).or_default() += units;
+            }
+        }
+    }
+
     /// The units of an index.
     pub(crate) fn index(&mut self, name: &str, local: bool) -> &mut f64 {
         let indexes = if local { &mut self.local } else { &mut self.global };

@@ -141,7 +141,7 @@ impl Change {
 fn updated(target: &Target, item: &Item, update: &Update) -> Result<Item, Error> {
     let mut item = item.clone();
     update.apply(&mut item).map_err(|error| error::update(&error))?;
-    target.record.check_index_keys(&item)?;
+    target.record.check_index_keys(&item, true)?;
     if item_size(&item) > ITEM_BYTES_MAX {
         return Err(Error::validation_exception("Item size to update has exceeded the maximum allowed size"));
     }

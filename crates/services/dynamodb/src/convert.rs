@@ -94,8 +94,9 @@ fn read(wire: &AttributeValue, depth: usize) -> Result<Value, Error> {
         Ok(Value::L(list.iter().map(|wire| read(wire, depth + 1)).collect::<Result<_, _>>()?))
     } else if let Some(value) = bool {
         Ok(Value::Bool(*value))
-    } else if let Some(null) = null {
-        if *null { Ok(Value::Null) } else { Err(invalid("Null attribute value types must have the value of true")) }
+    } else if null.is_some() {
+        // Whatever it says: AWS takes `false`, too, and gives back `true`.
+        Ok(Value::Null)
     } else {
         set(wire)
     }

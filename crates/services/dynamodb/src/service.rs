@@ -7,6 +7,14 @@ use store_api::Tx;
 use crate::DynamoDb as Service;
 
 impl DynamoDb<Cx, Tx> for Service {
+    async fn batch_execute_statement(
+        &self,
+        cx: &Cx,
+        input: BatchExecuteStatementInput,
+    ) -> Result<BatchExecuteStatementOutput, Error> {
+        self.statements(cx, input).await
+    }
+
     fn batch_get_item(&self, cx: &Cx, tx: &Tx, input: &BatchGetItemInput) -> Result<BatchGetItemOutput, Error> {
         self.batch_get(cx, tx, input)
     }
@@ -45,6 +53,15 @@ impl DynamoDb<Cx, Tx> for Service {
         self.continuous_backups(cx, tx, input)
     }
 
+    fn describe_contributor_insights(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &DescribeContributorInsightsInput,
+    ) -> Result<DescribeContributorInsightsOutput, Error> {
+        self.insights(cx, tx, input)
+    }
+
     fn describe_endpoints(
         &self,
         cx: &Cx,
@@ -52,6 +69,32 @@ impl DynamoDb<Cx, Tx> for Service {
         input: &DescribeEndpointsRequest,
     ) -> Result<DescribeEndpointsResponse, Error> {
         self.endpoints(cx, tx, input)
+    }
+
+    fn describe_export(&self, cx: &Cx, tx: &Tx, input: &DescribeExportInput) -> Result<DescribeExportOutput, Error> {
+        self.export(cx, tx, input)
+    }
+
+    fn describe_global_table(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &DescribeGlobalTableInput,
+    ) -> Result<DescribeGlobalTableOutput, Error> {
+        self.global_table(cx, tx, input)
+    }
+
+    fn describe_import(&self, cx: &Cx, tx: &Tx, input: &DescribeImportInput) -> Result<DescribeImportOutput, Error> {
+        self.import(cx, tx, input)
+    }
+
+    fn describe_kinesis_streaming_destination(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &DescribeKinesisStreamingDestinationInput,
+    ) -> Result<DescribeKinesisStreamingDestinationOutput, Error> {
+        self.destinations(cx, tx, input)
     }
 
     fn describe_limits(&self, cx: &Cx, tx: &Tx, input: &DescribeLimitsInput) -> Result<DescribeLimitsOutput, Error> {
@@ -71,6 +114,36 @@ impl DynamoDb<Cx, Tx> for Service {
         self.ttl(cx, tx, input)
     }
 
+    fn disable_kinesis_streaming_destination(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &KinesisStreamingDestinationInput,
+    ) -> Result<KinesisStreamingDestinationOutput, Error> {
+        self.drop_destination(cx, tx, input)
+    }
+
+    fn enable_kinesis_streaming_destination(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &KinesisStreamingDestinationInput,
+    ) -> Result<KinesisStreamingDestinationOutput, Error> {
+        self.add_destination(cx, tx, input)
+    }
+
+    async fn execute_statement(&self, cx: &Cx, input: ExecuteStatementInput) -> Result<ExecuteStatementOutput, Error> {
+        self.statement(cx, input).await
+    }
+
+    async fn execute_transaction(
+        &self,
+        cx: &Cx,
+        input: ExecuteTransactionInput,
+    ) -> Result<ExecuteTransactionOutput, Error> {
+        self.statement_transaction(cx, input).await
+    }
+
     fn get_item(&self, cx: &Cx, tx: &Tx, input: &GetItemInput) -> Result<GetItemOutput, Error> {
         self.get(cx, tx, input)
     }
@@ -82,6 +155,32 @@ impl DynamoDb<Cx, Tx> for Service {
         input: &GetResourcePolicyInput,
     ) -> Result<GetResourcePolicyOutput, Error> {
         self.policy(cx, tx, input)
+    }
+
+    fn list_contributor_insights(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &ListContributorInsightsInput,
+    ) -> Result<ListContributorInsightsOutput, Error> {
+        self.all_insights(cx, tx, input)
+    }
+
+    fn list_exports(&self, cx: &Cx, tx: &Tx, input: &ListExportsInput) -> Result<ListExportsOutput, Error> {
+        self.exports(cx, tx, input)
+    }
+
+    fn list_global_tables(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &ListGlobalTablesInput,
+    ) -> Result<ListGlobalTablesOutput, Error> {
+        self.global_tables(cx, tx, input)
+    }
+
+    fn list_imports(&self, cx: &Cx, tx: &Tx, input: &ListImportsInput) -> Result<ListImportsOutput, Error> {
+        self.imports(cx, tx, input)
     }
 
     fn list_tables(&self, cx: &Cx, tx: &Tx, input: &ListTablesInput) -> Result<ListTablesOutput, Error> {
@@ -153,8 +252,26 @@ impl DynamoDb<Cx, Tx> for Service {
         self.set_continuous_backups(cx, tx, input)
     }
 
+    fn update_contributor_insights(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &UpdateContributorInsightsInput,
+    ) -> Result<UpdateContributorInsightsOutput, Error> {
+        self.set_insights(cx, tx, input)
+    }
+
     fn update_item(&self, cx: &Cx, tx: &Tx, input: &UpdateItemInput) -> Result<UpdateItemOutput, Error> {
         self.update(cx, tx, input)
+    }
+
+    fn update_kinesis_streaming_destination(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &UpdateKinesisStreamingDestinationInput,
+    ) -> Result<UpdateKinesisStreamingDestinationOutput, Error> {
+        self.change_destination(cx, tx, input)
     }
 
     fn update_table(&self, cx: &Cx, tx: &Tx, input: &UpdateTableInput) -> Result<UpdateTableOutput, Error> {

@@ -334,7 +334,20 @@ impl TableRecord {
             }
         }
         self.check_key_values(item)?;
-        self.check_index_keys(item)
+        self.check_index_keys(item, false)
+    }
+
+    /// Whether none of the table's key is an empty text or empty bytes.
+    ///
+    /// # Errors
+    /// In AWS's words.
+    pub(crate) fn check_not_empty(&self, item: &Item) -> Result<(), Error> {
+        for attribute in self.keys.attributes() {
+            if let Some(value) = item.get(&attribute.name) {
+                check_not_empty(&attribute.name, value)?;
+            }
+        }
+        Ok(())
     }
 
     fn check_key_values(&self, item: &Item) -> Result<(), Error> {
@@ -345,9 +358,11 @@ impl TableRecord {
         Ok(())
     }
 
-    /// What indexes demand of an item's attributes.
-    pub(crate) fn check_index_keys(&self, item: &Item) -> Result<(), Error> {
-        for index in &self.indexes {
+    /// What indexes demand of an item's attributes; the first of them by name is told.
+    pub(crate) fn check_index_keys(&self, item: &Item, updated: bool) -> Result<(), Error> {
+        let mut indexes: Vec<&Index> = self.indexes.iter().collect();
+        indexes.sort_by(|left, right| left.name.cmp(&right.name));
+        for index in indexes {
             for (attribute, range) in index.keys.attributes().zip([false, true]) {
                 let (name, index) = (&attribute.name, &index.name);
                 let Some(value) = item.get(name) else { continue };
@@ -356,6 +371,13 @@ impl TableRecord {
                         "Type mismatch for Index Key {name} Expected: {} Actual: {} IndexName: {index}",
                         attribute.r#type.value_type(),
                         value.r#type()
+                    )));
+                }
+                if let Some(what) = empty(value).filter(|_| updated) {
+                    return Err(Error::validation_exception(format!(
+                        "One or more parameter values are not valid. The update expression attempted to update a secondary \
+                         index key to a value that is not supported. The AttributeValue for a key attribute cannot contain \
+                         an empty {what} value."
                     )));
                 }
                 if let Some(what) = empty(value) {
@@ -380,13 +402,22 @@ fn empty(value: &Value) -> Option<&'static str> {
     }
 }
 
-fn check_key_value(name: &str, value: &Value, range: bool) -> Result<(), Error> {
-    if let Some(what) = empty(value) {
-        return Err(Error::validation_exception(format!(
+/// A value of a key is never empty.
+///
+/// # Errors
+/// In AWS's words.
+pub(crate) fn check_not_empty(name: &str, value: &Value) -> Result<(), Error> {
+    match empty(value) {
+        Some(what) => Err(Error::validation_exception(format!(
             "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty \
              {what} value. Key: {name}"
-        )));
+        ))),
+        None => Ok(()),
     }
+}
+
+fn check_key_value(name: &str, value: &Value, range: bool) -> Result<(), Error> {
+    check_not_empty(name, value)?;
     check_key_size(value, range)
 }
 

@@ -1,8 +1,8 @@
 //! A page of a table or an index: what Query and Scan have in common. Guarantee: a page evaluates at most its limit, or
 //! what fits in 1 MB; following the keys that pages end with visits every item exactly once.
 
-use lang_dynamodb::{Condition, Item, Path, Projection, item_size};
-use model_dynamodb::{AttributeValue, Error, ReturnConsumedCapacity, Select};
+use lang_dynamodb::{Condition, Item, Path, Projection, item_size, partiql::Select};
+use model_dynamodb::{AttributeValue, Error, ReturnConsumedCapacity, Select as Wanted};
 use std::collections::BTreeMap;
 use store_api::{Direction, Key, KeyRange, Tx};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The greatest page, in bytes of items evaluated.
-const PAGE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Rows read at a time: few at first, as they may be large.
 const ROWS_FIRST: usize = 16;
 const ROWS_MAX: usize = 512;
@@ -29,8 +29,12 @@ pub(crate) struct Page<'a> {
     pub(crate) range: KeyRange,
     pub(crate) direction: Direction,
     pub(crate) limit: Option<usize>,
+    /// Bytes of items that are evaluated: [`PAGE_BYTES_MAX`] at most.
+    pub(crate) bytes_max: usize,
     pub(crate) filter: Option<&'a Condition>,
     pub(crate) projection: Option<&'a Projection>,
+    /// The rows of a SELECT, instead of a projection.
+    pub(crate) rows: Option<&'a Select>,
     pub(crate) count_only: bool,
     /// Attributes that a local index lacks are fetched from the table.
     pub(crate) fetch: bool,
@@ -42,7 +46,10 @@ pub(crate) struct Found {
     pub(crate) items: Option<Vec<WireItem>>,
     pub(crate) count: i32,
     pub(crate) scanned: i32,
-    pub(crate) last: Option<WireItem>,
+    /// Where the next page begins.
+    pub(crate) last_key: Option<Item>,
+    /// Bytes that were evaluated.
+    pub(crate) bytes: usize,
     pub(crate) used: Used,
 }
 
@@ -63,7 +70,7 @@ impl Page<'_> {
             for (key, item) in rows {
                 scanned += 1;
                 bytes += item_size(&item);
-                let full = scanned >= limit || bytes >= PAGE_BYTES_MAX;
+                let full = scanned >= limit || bytes >= self.bytes_max;
                 if full {
                     last = Some(self.key_of(&item));
                 }
@@ -81,9 +88,10 @@ impl Page<'_> {
                 if self.filter.is_none_or(|filter| filter.is_met(&item)) {
                     matched += 1;
                     if !self.count_only {
-                        items.push(wire_item(match self.projection {
-                            Some(projection) => projection.apply(&item),
-                            None => item,
+                        items.push(wire_item(match (self.projection, self.rows) {
+                            (Some(projection), _) => projection.apply(&item),
+                            (None, Some(select)) => select.row(item),
+                            (None, None) => item,
                         }));
                     }
                 }
@@ -95,7 +103,7 @@ impl Page<'_> {
                 break;
             }
             let average = bytes / scanned.max(1) + 1;
-            rows_wanted = ((PAGE_BYTES_MAX - bytes.min(PAGE_BYTES_MAX)) / average + 1).clamp(1, ROWS_MAX);
+            rows_wanted = ((self.bytes_max - bytes.min(self.bytes_max)) / average + 1).clamp(1, ROWS_MAX);
         }
         let mut used = Used::default();
         let units = read_units(bytes, self.consistent);
@@ -108,7 +116,8 @@ impl Page<'_> {
             items: (!self.count_only).then_some(items),
             count: matched,
             scanned: i32::try_from(scanned).unwrap_or(i32::MAX),
-            last: last.map(wire_item),
+            last_key: last,
+            bytes,
             used,
         })
     }
@@ -144,12 +153,20 @@ pub(crate) fn index_of<'t>(
     if consistent && !index.local {
         return Err(Error::validation_exception("Consistent reads are not supported on global secondary indexes"));
     }
-    if index.filling {
-        return Err(Error::validation_exception(format!(
-            "Cannot read from backfilling global secondary index: {name}"
-        )));
-    }
+    check_filled(index)?;
     Ok(Some(index))
+}
+
+/// Whether an index has everything.
+///
+/// # Errors
+/// In AWS's words.
+pub(crate) fn check_filled(index: &Index) -> Result<(), Error> {
+    if !index.filling {
+        return Ok(());
+    }
+    let name = &index.name;
+    Err(Error::validation_exception(format!("Cannot read from backfilling global secondary index: {name}")))
 }
 
 /// The keys of what is read.
@@ -212,7 +229,7 @@ pub(crate) struct Choice {
 pub(crate) fn choose(
     target: &Target,
     index: Option<&Index>,
-    select: Option<Select>,
+    select: Option<Wanted>,
     projection: Option<Projection>,
     is_expression: bool,
     filter: Option<&Condition>,
@@ -222,13 +239,13 @@ pub(crate) fn choose(
         Err(Error::validation_exception(format!("Cannot specify the {asked} when choosing to get {what}")))
     };
     match (select, &projection) {
-        (Some(Select::Count), Some(_)) => return refused("only the Count"),
-        (Some(Select::AllAttributes), Some(_)) => return refused("ALL_ATTRIBUTES"),
-        (Some(Select::AllProjectedAttributes), Some(_)) => return refused("ALL_PROJECTED_ATTRIBUTES"),
-        (Some(Select::AllProjectedAttributes), None) if index.is_none() => {
+        (Some(Wanted::Count), Some(_)) => return refused("only the Count"),
+        (Some(Wanted::AllAttributes), Some(_)) => return refused("ALL_ATTRIBUTES"),
+        (Some(Wanted::AllProjectedAttributes), Some(_)) => return refused("ALL_PROJECTED_ATTRIBUTES"),
+        (Some(Wanted::AllProjectedAttributes), None) if index.is_none() => {
             return Err(invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName"));
         }
-        (Some(Select::SpecificAttributes), None) => {
+        (Some(Wanted::SpecificAttributes), None) => {
             return Err(Error::validation_exception(
                 "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES",
             ));
@@ -255,7 +272,7 @@ pub(crate) fn choose(
                 lacking.join(", ")
             )));
         }
-        let all = select == Some(Select::AllAttributes);
+        let all = select == Some(Wanted::AllAttributes);
         if all && !index.local && index.projected != crate::table::Projected::All {
             return Err(invalid(format!(
                 "Select type ALL_ATTRIBUTES is not supported for global secondary index {} because its projection type is \
@@ -265,7 +282,7 @@ pub(crate) fn choose(
         }
         fetch = !lacking.is_empty() || (all && index.projected != crate::table::Projected::All);
     }
-    Ok(Choice { count_only: select == Some(Select::Count), fetch, projection })
+    Ok(Choice { count_only: select == Some(Wanted::Count), fetch, projection })
 }
 
 /// As the wire has what a page used.

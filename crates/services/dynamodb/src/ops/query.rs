@@ -5,7 +5,7 @@ use model_dynamodb::{Error, QueryInput, QueryOutput, ScanInput, ScanOutput};
 use services_kernel::Cx;
 use store_api::{Direction, Key, KeyRange, Tx};
 
-use super::page::{Page, choose, consumed, index_of, keys_of, number_of, start};
+use super::page::{PAGE_BYTES_MAX, Page, choose, consumed, index_of, keys_of, number_of, start};
 use crate::{
     DynamoDb, convert,
     error::{expression, invalid},
@@ -74,8 +74,10 @@ impl DynamoDb {
             range,
             direction,
             limit: input.limit.and_then(|limit| usize::try_from(limit).ok()),
+            bytes_max: PAGE_BYTES_MAX,
             filter: filter.as_ref(),
             projection: choice.projection.as_ref(),
+            rows: None,
             count_only: choice.count_only,
             fetch: choice.fetch,
             consistent,
@@ -86,7 +88,7 @@ impl DynamoDb {
             items: found.items,
             count: Some(found.count),
             scanned_count: Some(found.scanned),
-            last_evaluated_key: found.last,
+            last_evaluated_key: found.last_key.map(convert::wire_item),
         })
     }
 
@@ -141,8 +143,10 @@ impl DynamoDb {
             range,
             direction: Direction::Forward,
             limit: input.limit.and_then(|limit| usize::try_from(limit).ok()),
+            bytes_max: PAGE_BYTES_MAX,
             filter: filter.as_ref(),
             projection: choice.projection.as_ref(),
+            rows: None,
             count_only: choice.count_only,
             fetch: choice.fetch,
             consistent,
@@ -153,7 +157,7 @@ impl DynamoDb {
             items: found.items,
             count: Some(found.count),
             scanned_count: Some(found.scanned),
-            last_evaluated_key: found.last,
+            last_evaluated_key: found.last_key.map(convert::wire_item),
         })
     }
 }
@@ -264,7 +268,12 @@ fn check_start(keys: &Keys, conditions: &KeyConditions, start: &lang_dynamodb::I
 }
 
 /// The rows that satisfy the key conditions.
-fn range_of(target: &Target, index: Option<&Index>, hash: &Value, condition: Option<&KeyCondition>) -> KeyRange {
+pub(crate) fn range_of(
+    target: &Target,
+    index: Option<&Index>,
+    hash: &Value,
+    condition: Option<&KeyCondition>,
+) -> KeyRange {
     let collection = target.rows.collection(number_of(index), Place::of(hash));
     let all = collection.prefix();
     let at = |value: &Value| collection.clone().bytes(&ordered(value));

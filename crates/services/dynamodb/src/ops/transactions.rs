@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lang_dynamodb::{Item, Update, item_size};
 use model_dynamodb::{
-    CancellationReason, Error, ItemResponse, ReturnValuesOnConditionCheckFailure, TransactGetItemsInput,
-    TransactGetItemsOutput, TransactWriteItem, TransactWriteItemsInput, TransactWriteItemsOutput,
-    TransactionCanceledException,
+    CancellationReason, ConsumedCapacity, Error, ItemCollectionMetrics, ItemResponse, ReturnConsumedCapacity,
+    ReturnItemCollectionMetrics, ReturnValuesOnConditionCheckFailure, TransactGetItemsInput, TransactGetItemsOutput,
+    TransactWriteItem, TransactWriteItemsInput, TransactWriteItemsOutput, TransactionCanceledException,
 };
 use services_kernel::{Cx, Idempotency, Replay};
 use sha2::{Digest as _, Sha256};
@@ -33,11 +33,30 @@ const TOKEN_KEPT: Duration = Duration::from_secs(600);
 const OPERATION: &str = "dynamodb:TransactWriteItems";
 
 /// One part of a transaction.
-struct Part {
-    table: String,
-    change: Change,
-    with_item: bool,
-    action: &'static str,
+pub(crate) struct Part {
+    pub(crate) table: String,
+    pub(crate) change: Change,
+    pub(crate) with_item: bool,
+    pub(crate) action: &'static str,
+    /// That the item is there already is said in other words.
+    pub(crate) insert: bool,
+}
+
+/// What else there is to know of a transaction that writes.
+pub(crate) struct Request<'a> {
+    pub(crate) operation: &'a str,
+    pub(crate) token: Option<&'a str>,
+    /// What the token stands for.
+    pub(crate) fingerprint: &'a [u8],
+    pub(crate) capacity: Option<ReturnConsumedCapacity>,
+    pub(crate) metrics: Option<ReturnItemCollectionMetrics>,
+}
+
+/// What a transaction says that it used.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) consumed: Option<Vec<ConsumedCapacity>>,
+    pub(crate) collections: Option<BTreeMap<String, Vec<ItemCollectionMetrics>>>,
 }
 
 impl DynamoDb {
@@ -47,9 +66,7 @@ impl DynamoDb {
         tx: &Tx,
         input: &TransactGetItemsInput,
     ) -> Result<TransactGetItemsOutput, Error> {
-        let mut responses = Vec::new();
-        let mut used: BTreeMap<String, Used> = BTreeMap::new();
-        let mut bytes = 0;
+        let mut reads = Vec::new();
         for part in &input.transact_items {
             let get = &part.get;
             let newer = [("ProjectionExpression", get.projection_expression.is_some())];
@@ -59,26 +76,23 @@ impl DynamoDb {
             let projection = parameters::projection(get.projection_expression.as_deref(), None, &mut names)?;
             parameters::finish(&names)?;
             let target = Target::of_items(cx, tx, "dynamodb:GetItem", &get.table_name)?;
-            target.record.check_key(&key)?;
-            let item = write::read(tx, &target, &key)?;
-            let size = item.as_ref().map_or(0, item_size);
-            bytes += size;
-            if bytes > BYTES_MAX {
-                return Err(invalid("Aggregated size of the items in the transaction exceeded the limit of 4 MB"));
-            }
-            let table = used.entry(target.name.clone()).or_default();
-            table.transaction = Some(Side::Read);
-            table.table += read_units(size, true) * 2.0;
-            let item = item.map(|item| match &projection {
+            target.record.check_not_empty(&key)?;
+            reads.push((target, key, projection));
+        }
+        let checked: Vec<Result<(), Error>> =
+            reads.iter().map(|(target, key, _)| target.record.check_key(key)).collect();
+        refuse(checked)?;
+        let mut items = Items::default();
+        let responses = reads.into_iter().map(|(target, key, projection)| {
+            let item = items.read(tx, &target, &key)?.map(|item| match &projection {
                 Some(projection) => projection.apply(&item),
                 None => item,
             });
-            responses.push(ItemResponse { item: item.map(wire_item) });
-        }
-        let consumed: Vec<_> =
-            used.iter().filter_map(|(table, used)| used.wire(input.return_consumed_capacity, table)).collect();
+            Ok(ItemResponse { item: item.map(wire_item) })
+        });
+        let responses = responses.collect::<Result<_, Error>>()?;
         Ok(TransactGetItemsOutput {
-            consumed_capacity: (!consumed.is_empty()).then_some(consumed),
+            consumed_capacity: items.consumed(input.return_consumed_capacity),
             responses: Some(responses),
         })
     }
@@ -90,83 +104,171 @@ impl DynamoDb {
         input: &TransactWriteItemsInput,
     ) -> Result<TransactWriteItemsOutput, Error> {
         let parts: Vec<Part> = input.transact_items.iter().map(part).collect::<Result<_, _>>()?;
-        let token = input.client_request_token.as_deref();
-        let request = token.map(|_| fingerprint(input));
-        if let (Some(token), Some(request)) = (token, &request) {
-            match Idempotency::look(tx, cx, OPERATION, token, request)? {
-                Replay::New => {}
-                Replay::Same(_) => return Ok(TransactWriteItemsOutput::default()),
-                Replay::Other => {
-                    return Err(Error::idempotent_parameter_mismatch_exception(
-                        "The request uses the same client token as a previous, but non-identical request.",
-                    ));
-                }
-            }
-        }
-        let mut targets: BTreeMap<&str, Target> = BTreeMap::new();
+        let mut targets = BTreeMap::new();
         for part in &parts {
             let target = Target::of_items(cx, tx, part.action, &part.table)?;
-            targets.insert(&part.table, target);
+            targets.insert(part.table.clone(), target);
         }
-        check_parts(&parts, &targets)?;
-        let (mut used, mut collections) = (BTreeMap::<String, Used>::new(), BTreeMap::<String, Vec<_>>::new());
-        let mut reasons = Vec::new();
-        for part in &parts {
-            let Some(target) = targets.get(part.table.as_str()) else { continue };
-            reasons.push(match part.change.apply(tx, target) {
-                Ok(done) => {
-                    let table = used.entry(target.name.clone()).or_default();
-                    table.transaction = Some(Side::Write);
-                    table.add(&done.effect, 2.0);
-                    let metrics = capacity::collection(
-                        input.return_item_collection_metrics,
-                        target,
-                        part.change.key(),
-                        &done.effect,
-                    );
-                    if let Some(metrics) = metrics {
-                        collections.entry(target.name.clone()).or_default().push(metrics);
-                    }
-                    CancellationReason { code: Some("None".to_owned()), ..CancellationReason::default() }
-                }
-                Err(undone) => reason(undone, part.with_item)?,
-            });
-        }
-        if reasons.iter().any(|reason| reason.message.is_some()) {
-            return Err(cancelled(reasons));
-        }
-        if let (Some(token), Some(request)) = (token, &request) {
-            Idempotency::remember(tx, cx, OPERATION, token, request, &[], TOKEN_KEPT)?;
-        }
-        let consumed: Vec<_> =
-            used.iter().filter_map(|(table, used)| used.wire(input.return_consumed_capacity, table)).collect();
-        Ok(TransactWriteItemsOutput {
-            consumed_capacity: (!consumed.is_empty()).then_some(consumed),
-            item_collection_metrics: (!collections.is_empty()).then_some(collections),
-        })
+        let request = Request {
+            operation: OPERATION,
+            token: input.client_request_token.as_deref(),
+            fingerprint: &fingerprint(input.client_request_token.as_ref(), &input.transact_items),
+            capacity: input.return_consumed_capacity,
+            metrics: input.return_item_collection_metrics,
+        };
+        let report = commit(cx, tx, &parts, &targets, &request)?;
+        Ok(TransactWriteItemsOutput { consumed_capacity: report.consumed, item_collection_metrics: report.collections })
     }
 }
 
+/// Items that one transaction reads, and what that takes.
+#[derive(Default)]
+pub(crate) struct Items {
+    used: BTreeMap<String, Used>,
+    bytes: usize,
+}
+
+impl Items {
+    pub(crate) fn read(&mut self, tx: &Tx, target: &Target, key: &Item) -> Result<Option<Item>, Error> {
+        let item = write::read(tx, target, key)?;
+        self.count(target, item.as_ref())?;
+        Ok(item)
+    }
+
+    pub(crate) fn count(&mut self, target: &Target, item: Option<&Item>) -> Result<(), Error> {
+        let size = item.map_or(0, item_size);
+        self.bytes += size;
+        if self.bytes > BYTES_MAX {
+            return Err(invalid("Aggregated size of the items in the transaction exceeded the limit of 4 MB"));
+        }
+        let table = self.used.entry(target.name.clone()).or_default();
+        table.transaction = Some(Side::Read);
+        table.table += read_units(size, true) * 2.0;
+        Ok(())
+    }
+
+    pub(crate) fn consumed(&self, wanted: Option<ReturnConsumedCapacity>) -> Option<Vec<ConsumedCapacity>> {
+        let consumed: Vec<_> = self.used.iter().filter_map(|(table, used)| used.wire(wanted, table)).collect();
+        (!consumed.is_empty()).then_some(consumed)
+    }
+}
+
+/// Carries all parts out, or none.
+///
+/// # Errors
+/// With the reason of each part, when one of them cancels it.
+pub(crate) fn commit(
+    cx: &Cx,
+    tx: &Tx,
+    parts: &[Part],
+    targets: &BTreeMap<String, Target>,
+    request: &Request<'_>,
+) -> Result<Report, Error> {
+    if let Some(token) = request.token {
+        match Idempotency::look(tx, cx, request.operation, token, request.fingerprint)? {
+            Replay::New => {}
+            Replay::Same(_) => return replayed(tx, parts, targets, request),
+            Replay::Other => {
+                return Err(Error::idempotent_parameter_mismatch_exception(
+                    "The request uses the same client token as a previous, but non-identical request.",
+                ));
+            }
+        }
+    }
+    check_parts(parts, targets)?;
+    let (mut used, mut collections) = (BTreeMap::<String, Used>::new(), BTreeMap::<String, Vec<_>>::new());
+    let mut reasons = Vec::new();
+    for part in parts {
+        let Some(target) = targets.get(&part.table) else { continue };
+        reasons.push(match part.change.apply(tx, target) {
+            Ok(done) => {
+                let table = used.entry(target.name.clone()).or_default();
+                table.transaction = Some(Side::Write);
+                table.add(&done.effect, 2.0);
+                let metrics = capacity::collection(request.metrics, target, part.change.key(), &done.effect);
+                if let Some(metrics) = metrics {
+                    collections.entry(target.name.clone()).or_default().push(metrics);
+                }
+                none()
+            }
+            // An empty key of an index is a mistake of the request as a whole.
+            Err(Undone::Error(error)) if is_empty_key(&error) => return Err(error),
+            Err(undone) => reason(undone, part)?,
+        });
+    }
+    if reasons.iter().any(|reason| reason.message.is_some()) {
+        return Err(cancelled(reasons));
+    }
+    if let Some(token) = request.token {
+        Idempotency::remember(tx, cx, request.operation, token, request.fingerprint, &[], TOKEN_KEPT)?;
+    }
+    let consumed: Vec<_> = used.iter().filter_map(|(table, used)| used.wire(request.capacity, table)).collect();
+    Ok(Report {
+        consumed: (!consumed.is_empty()).then_some(consumed),
+        collections: (!collections.is_empty()).then_some(collections),
+    })
+}
+
+/// The same request again: nothing is written, and what it takes is a read of each item.
+fn replayed(
+    tx: &Tx,
+    parts: &[Part],
+    targets: &BTreeMap<String, Target>,
+    request: &Request<'_>,
+) -> Result<Report, Error> {
+    let mut items = Items::default();
+    for part in parts {
+        let Some(target) = targets.get(&part.table) else { continue };
+        items.read(tx, target, &target.record.key_of(part.change.key()))?;
+    }
+    Ok(Report { consumed: items.consumed(request.capacity), collections: None })
+}
+
+fn none() -> CancellationReason {
+    CancellationReason { code: Some("None".to_owned()), ..CancellationReason::default() }
+}
+
+fn is_empty_key(error: &Error) -> bool {
+    error.message().starts_with("One or more parameter values are not valid.")
+}
+
+/// Refuses a transaction when one of its parts cannot be; the others have no reason.
+fn refuse(checked: Vec<Result<(), Error>>) -> Result<(), Error> {
+    if checked.iter().all(Result::is_ok) {
+        return Ok(());
+    }
+    let reasons = checked.into_iter().map(|checked| match checked {
+        Ok(()) => Ok(none()),
+        Err(Error::Fault(fault)) => Err(fault.into()),
+        Err(error) => Ok(refused(&error)),
+    });
+    Err(cancelled(reasons.collect::<Result<_, Error>>()?))
+}
+
+fn refused(error: &Error) -> CancellationReason {
+    let code = match error {
+        Error::ItemCollectionSizeLimitExceededException(_) => "ItemCollectionSizeLimitExceeded",
+        Error::ProvisionedThroughputExceededException(_) => "ProvisionedThroughputExceeded",
+        _ => "ValidationError",
+    };
+    CancellationReason { code: Some(code.to_owned()), message: Some(error.message().to_owned()), item: None }
+}
+
 /// Why one part cancels the transaction; a failure that is ours is no reason.
-fn reason(undone: Undone, with_item: bool) -> Result<CancellationReason, Error> {
+fn reason(undone: Undone, part: &Part) -> Result<CancellationReason, Error> {
     match undone {
+        Undone::Condition(_) if part.insert => Ok(CancellationReason {
+            code: Some("DuplicateItem".to_owned()),
+            message: Some("Duplicate primary key exists in table".to_owned()),
+            item: None,
+        }),
         Undone::Condition(item) => Ok(CancellationReason {
             code: Some("ConditionalCheckFailed".to_owned()),
             message: Some("The conditional request failed".to_owned()),
-            item: item.filter(|_| with_item).map(wire_item),
+            item: item.filter(|_| part.with_item).map(wire_item),
         }),
         Undone::Error(Error::Fault(fault)) => Err(fault.into()),
-        Undone::Error(error) => {
-            let code = match &error {
-                Error::ItemCollectionSizeLimitExceededException(_) => "ItemCollectionSizeLimitExceeded",
-                _ => "ValidationError",
-            };
-            Ok(CancellationReason {
-                code: Some(code.to_owned()),
-                message: Some(error.message().to_owned()),
-                item: None,
-            })
-        }
+        Undone::Error(error) => Ok(refused(&error)),
     }
 }
 
@@ -183,23 +285,20 @@ fn cancelled(reasons: Vec<CancellationReason>) -> Error {
 }
 
 /// No item twice, not too much, and every part fits its table. A part that does not cancels the transaction.
-fn check_parts(parts: &[Part], targets: &BTreeMap<&str, Target>) -> Result<(), Error> {
+fn check_parts(parts: &[Part], targets: &BTreeMap<String, Target>) -> Result<(), Error> {
     let mut seen = std::collections::BTreeSet::new();
-    let mut bytes = 0;
-    let mut reasons = Vec::new();
-    let mut failed = false;
+    let (mut bytes, mut checked) = (0, Vec::new());
     for part in parts {
-        let Some(target) = targets.get(part.table.as_str()) else { continue };
-        let reason = match part.change.check(target) {
-            Ok(()) => CancellationReason { code: Some("None".to_owned()), ..CancellationReason::default() },
-            Err(error) => {
-                failed = true;
-                self::reason(Undone::Error(error), false)?
-            }
-        };
-        reasons.push(reason);
+        let Some(target) = targets.get(&part.table) else { continue };
+        target.record.check_not_empty(part.change.key())?;
+        let fits = part.change.check(target);
+        match fits {
+            Err(error) if is_empty_key(&error) => return Err(error),
+            fits => checked.push(fits),
+        }
         bytes += item_size(part.change.key());
-        if !failed && !seen.insert((target.rows.id, lang_dynamodb::encode(&target.record.key_of(part.change.key())))) {
+        let key = lang_dynamodb::encode(&target.record.key_of(part.change.key()));
+        if checked.iter().all(Result::is_ok) && !seen.insert((target.rows.id, key)) {
             return Err(Error::validation_exception(
                 "Transaction request cannot include multiple operations on one item",
             ));
@@ -208,11 +307,11 @@ fn check_parts(parts: &[Part], targets: &BTreeMap<&str, Target>) -> Result<(), E
     if bytes > BYTES_MAX {
         return Err(invalid("Aggregated size of the items in the transaction exceeded the limit of 4 MB"));
     }
-    if failed { Err(cancelled(reasons)) } else { Ok(()) }
+    refuse(checked)
 }
 
-/// What a client token stands for.
-fn fingerprint(input: &TransactWriteItemsInput) -> Vec<u8> {
+/// What a client token stands for: nothing when there is none.
+pub(crate) fn fingerprint(token: Option<&String>, request: &impl std::fmt::Debug) -> Vec<u8> {
     struct Hashing(Sha256);
     impl std::fmt::Write for Hashing {
         fn write_str(&mut self, text: &str) -> std::fmt::Result {
@@ -220,9 +319,12 @@ fn fingerprint(input: &TransactWriteItemsInput) -> Vec<u8> {
             Ok(())
         }
     }
+    if token.is_none() {
+        return Vec::new();
+    }
     let mut digest = Hashing(Sha256::new());
     // Writing into a digest cannot fail.
-    let _ = std::fmt::Write::write_fmt(&mut digest, format_args!("{:?}", input.transact_items));
+    let _ = std::fmt::Write::write_fmt(&mut digest, format_args!("{request:?}"));
     digest.0.finalize().to_vec()
 }
 
@@ -311,5 +413,6 @@ fn build(
         change: Change { deed: deed(update)?, condition },
         with_item: wants_item(fields.returns),
         action,
+        insert: false,
     })
 }
