@@ -89,6 +89,22 @@ def python(body: str, **files: str) -> bytes:
     return archive({"app.py": body, **files})
 
 
+def bundle_boto3(into, *services):
+    """What `pip install --target` would put there, but for the descriptions of services that the example does not call."""
+    packages = pathlib.Path(boto3.__file__).parent.parent
+    kept = {*services, "endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"}
+
+    def ignore(folder, names):
+        skipped = {name for name in names if name == "__pycache__"}
+        if pathlib.Path(folder).name == "data":
+            skipped |= set(names) - kept
+        return skipped
+
+    for package in ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3"]:
+        shutil.copytree(packages / package, into / package, ignore=ignore)
+    shutil.copy(packages / "six.py", into)
+
+
 class Server:
     """One `pileus up`."""
 

@@ -6,10 +6,9 @@ import pathlib
 import shutil
 import subprocess
 
-import boto3
 import pytest
 
-from harness import ROOT, Functions, aws_cli, binary, eventually
+from harness import ROOT, Functions, aws_cli, binary, bundle_boto3, eventually
 
 EXAMPLES = ROOT / "examples"
 
@@ -50,22 +49,6 @@ def test_hello_rust_is_built_and_runs_natively(server, tmp_path):
     deploy(server, "hello-rust", tmp_path)
     answer = json.loads(server.pileus("invoke", "hello-rust", "--payload", '{"name":"Ada"}').stdout)
     assert answer["message"] == "Hello, Ada!"
-
-
-def bundle_boto3(into, *services):
-    """What `pip install --target` would put there, but for the descriptions of services that the example does not call."""
-    packages = pathlib.Path(boto3.__file__).parent.parent
-    kept = {*services, "endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"}
-
-    def ignore(folder, names):
-        skipped = {name for name in names if name == "__pycache__"}
-        if pathlib.Path(folder).name == "data":
-            skipped |= set(names) - kept
-        return skipped
-
-    for package in ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3"]:
-        shutil.copytree(packages / package, into / package, ignore=ignore)
-    shutil.copy(packages / "six.py", into)
 
 
 def test_self_call_asks_the_platform_from_inside(server, tmp_path):

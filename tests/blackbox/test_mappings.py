@@ -7,7 +7,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from harness import ACCOUNT, REGION, Functions, eventually, python
+from harness import ACCOUNT, REGION, Functions, archive, bundle_boto3, eventually, python
 from signing import CLIENT
 
 SAYS = python("import json\ndef handler(event, context):\n    for record in event['Records']: print('got', record['body'])")
@@ -193,6 +193,37 @@ def handler(event, context):
         assert status == 200, (status, said)
 """
 )
+
+
+ADDRESSES = """
+import json, os, boto3
+sqs = boto3.client("sqs")
+def handler(event, context):
+    inside = sqs.get_queue_url(QueueName=event["name"])["QueueUrl"]
+    for url in (inside, event["url"]):
+        sqs.send_message(QueueUrl=url, MessageBody="by " + url)
+    got = sqs.receive_message(QueueUrl=event["url"], MaxNumberOfMessages=10)["Messages"]
+    entries = [{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(got)]
+    sqs.delete_message_batch(QueueUrl=inside, Entries=entries)
+    sqs.send_message(QueueUrl=inside, MessageBody="last")
+    return {"inside": inside, "endpoint": os.environ["AWS_ENDPOINT_URL"], "got": sorted(one["Body"] for one in got)}
+"""
+
+
+def test_an_address_of_a_queue_holds_inside_and_outside(functions, sqs, name, tmp_path):
+    """A client's address works in a sandbox, where its host and port are nobody's, and a function's works outside."""
+    outside = sqs.create_queue(QueueName=name)["QueueUrl"]
+    bundle_boto3(tmp_path, "sqs")
+    packed = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    functions.create(name, archive({"app.py": ADDRESSES} | packed), Timeout=30, MemorySize=512)
+    said, answer = functions.invoke(name, {"name": name, "url": outside})
+    assert "FunctionError" not in answer, said
+    assert said["inside"].startswith(said["endpoint"] + "/") and said["inside"].endswith(f"/{ACCOUNT}/{name}")
+    assert said["got"] == sorted(["by " + said["inside"], "by " + outside])
+    (last,) = sqs.receive_message(QueueUrl=said["inside"], WaitTimeSeconds=2)["Messages"]
+    assert last["Body"] == "last"
+    sqs.delete_message(QueueUrl=outside, ReceiptHandle=last["ReceiptHandle"])
+    assert left(sqs, outside) == (0, 0)
 
 
 def test_a_loop_through_a_queue_is_cut_and_told_to_the_functions_destination(functions, sqs, name):
