@@ -36,7 +36,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SERVICES = ["lambda", "logs", "sts", "sqs", "scheduler"]
+SERVICES = ["lambda", "logs", "sts", "sqs", "scheduler", "pipes", "events", "sns"]
 PROTOCOLS = {
     "json-1.0": "json", "json-1.1": "json", "rest-json": "rest-json", "rest-xml": "rest-xml", "query": "query",
 }
@@ -146,11 +146,14 @@ class Values:
 
     def structure(self, shape, inputs):
         rng, found = self.rng, {}
-        for name, member in shape.members.items():
+        members = list(shape.members.items())
+        if shape.metadata.get("union"):
+            members = [rng.choice(members)]  # botocore reads one member of a union, and no other number of them
+        for name, member in members:
             mark, unless = self.service.mark(shape.name, name) if inputs else (None, None)
             if mark in ("rejected", "rejected_unless_empty"):
                 continue
-            wanted = name in shape.required_members or rng.random() < 0.6
+            wanted = name in shape.required_members or rng.random() < 0.6 or bool(shape.metadata.get("union"))
             if not wanted:
                 continue
             location = member.serialization.get("location")
@@ -414,7 +417,8 @@ class Checks:
             error, metadata = parsed.get("Error", {}), parsed.get("ResponseMetadata", {})
             patch = service.patch.get("errors", {}).get(shape.name, {})
             trait = shape.metadata.get("error", {})
-            status = patch.get("status", trait.get("httpStatusCode", 500 if shape.metadata.get("fault") else 400))
+            ours = 500 if service.raw["shapes"][shape.name].get("fault") else 400
+            status = patch.get("status", trait.get("httpStatusCode", ours))
             code = shape.name
             if service.protocol == "query" or service.name == "sqs":
                 code = patch.get("code", trait.get("code", shape.name))

@@ -256,7 +256,7 @@ pub(crate) static EVENT_BRIDGE_EVENT_RESOURCE_LIST: Schema =
     Schema::list("EventBridgeEventResourceList", &ARN_OR_JSON_PATH).min(0).max(10);
 static PATTERN_OF_EVENT_BRIDGE_EVENT_SOURCE: Pattern = Pattern::new(
     ".*(?=[/\\.\\-_A-Za-z0-9]+)((?!aws\\.).*)|(\\$(\\.[\\w/_-]+(\\[(\\d+|\\*)\\])*)*).*",
-    "[/\\.\\-_A-Za-z0-9].*|(\\$(\\.[\\w_-]+(\\[(\\d+|\\*)\\])*)*)",
+    ".*[/\\.\\-_A-Za-z0-9].*|(\\$(\\.[\\w_-]+(\\[(\\d+|\\*)\\])*)*)",
     Some("aws\\..*"),
 );
 pub(crate) static EVENT_BRIDGE_EVENT_SOURCE: Schema =

@@ -56,10 +56,12 @@ fn main() -> Result<(), Failure> {
     for line in std::io::stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line?)?;
         let answer = match order.service.as_str() {
+            "events" => answer::<model_events::Api>(&order)?,
             "lambda" => answer::<model_lambda::Api>(&order)?,
             "logs" => answer::<model_logs::Api>(&order)?,
             "pipes" => answer::<model_pipes::Api>(&order)?,
             "scheduler" => answer::<model_scheduler::Api>(&order)?,
+            "sns" => answer::<model_sns::Api>(&order)?,
             "sqs" => answer::<model_sqs::Api>(&order)?,
             "sts" => answer::<model_sts::Api>(&order)?,
             "dynamic" => match dynamic::install(&order.description) {
