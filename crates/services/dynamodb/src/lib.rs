@@ -10,6 +10,7 @@
 //! | `parameters` | expressions and the older parameters of a request |
 //! | `change` | a change of one item: checked, then carried out |
 //! | `write` | the one way in which an item changes |
+//! | `streams/*` | DynamoDB Streams: what changed, for a day |
 //! | `capacity` | capacity units and item collections |
 //! | `tables` | the only file that knows keys |
 //! | `tasks` | the reconciler: filling indexes, expiry, space of what was deleted |
@@ -31,6 +32,7 @@ mod error;
 mod ops;
 mod parameters;
 mod service;
+mod streams;
 mod table;
 mod tables;
 mod target;
@@ -39,6 +41,7 @@ mod write;
 
 use base_env::Env;
 use store_api::Store;
+pub use streams::{DynamoDbStreams, StreamReconciler};
 pub use tasks::DynamoDbReconciler;
 
 /// The service. Cheap to clone; clones share everything.

@@ -8,9 +8,10 @@
 //! | `dynamodb.counts` | account · region · table id · index (0: the table) · what | counters: items, bytes |
 //! | `dynamodb.collections` | account · region · table id · digest of the hash key | counter: bytes of an item collection, of tables with local indexes |
 //! | `dynamodb.changes` | account · region · table id · label | stream: what changed |
+//! | `dynamodb.stream-states` | account · region · name · label | a stream, of a table that is there or not |
 //! | `dynamodb.expiry` | (global) second · account · region · name · digest of the item's key | which items expire when |
 //! | `dynamodb.backfill` | (global) account · region · name · index (0: expiry) | what is being filled, and how far |
-//! | `dynamodb.streams` | (global) time · account · region · name · table id | whose stream is looked at next for what is too old |
+//! | `dynamodb.stream-due` | (global) time · account · region · name · label | which stream is looked at next for what is too old |
 //! | `dynamodb.trash` | (global) table id · index (0: everything) | rows that nobody can reach any more |
 //!
 //! A digest is sixteen bytes, as two numbers: so the items of a table lie in the order of the digests (a segment of a
@@ -24,18 +25,20 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 use sha2::{Digest as _, Sha256};
 use store_api::{Family, Key, KeyRange, Table, Tx};
 
-use crate::table::TableRecord;
+use crate::{streams::StreamState, table::TableRecord};
 
 pub(crate) const TABLES: Table<TableRecord> = Table::new(Family::Meta, "dynamodb.tables", 1);
 pub(crate) const ITEMS: Table<Stored> = Table::new(Family::Item, "dynamodb.items", 1);
 pub(crate) const ENTRIES: Table<Stored> = Table::new(Family::Item, "dynamodb.entries", 1);
 pub(crate) const EXPIRY: Table<Expiring> = Table::new(Family::Queue, "dynamodb.expiry", 1);
 pub(crate) const BACKFILL: Table<Backfill> = Table::new(Family::Queue, "dynamodb.backfill", 1);
-pub(crate) const STREAMS: Table<Streamed> = Table::new(Family::Queue, "dynamodb.streams", 1);
+pub(crate) const STREAM_STATES: Table<StreamState> = Table::new(Family::Meta, "dynamodb.stream-states", 1);
+pub(crate) const STREAM_DUE: Table<StreamDue> = Table::new(Family::Queue, "dynamodb.stream-due", 1);
 pub(crate) const TRASH: Table<Trash> = Table::new(Family::Queue, "dynamodb.trash", 1);
 const COUNTS: &str = "dynamodb.counts";
 const COLLECTIONS: &str = "dynamodb.collections";
 const CHANGES: &str = "dynamodb.changes";
+const STREAM_TOPIC: &str = "dynamodb.stream-topic";
 
 /// What the table itself is among its indexes.
 pub(crate) const NO_INDEX: u64 = 0;
@@ -88,13 +91,10 @@ pub(crate) struct Backfill {
     pub(crate) after: Option<ByteVec>,
 }
 
-/// A table that has, or had, a stream.
+/// A stream is to be looked at.
 #[derive(Clone, Copy, Debug, Encode, Decode)]
 #[cbor(map)]
-pub(crate) struct Streamed {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub(crate) id: Id,
-}
+pub(crate) struct StreamDue {}
 
 /// Rows that nobody can reach any more.
 #[derive(Clone, Debug, Encode, Decode)]
@@ -223,14 +223,9 @@ impl Rows {
         Ok((tx.counter(&self.count(index, "items"))?, tx.counter(&self.count(index, "bytes"))?))
     }
 
-    /// The streams of the table.
-    pub(crate) fn all_changes(&self) -> Key {
-        self.named(Family::Stream, CHANGES)
-    }
-
-    /// The stream of this label.
+    /// The log of the stream of this label. It outlives the table.
     pub(crate) fn changes(&self, label: &str) -> Key {
-        self.all_changes().str(label)
+        self.named(Family::Stream, CHANGES).str(label)
     }
 
     /// All prefixes under which the table, or one of its indexes, has rows.
@@ -243,7 +238,6 @@ impl Rows {
             self.base(&ENTRIES),
             self.named(Family::Item, COUNTS),
             self.named(Family::Item, COLLECTIONS),
-            self.all_changes(),
         ]
     }
 }
@@ -263,9 +257,32 @@ pub(crate) fn backfill_key(account: AccountId, region: &Region, name: &str, inde
     BACKFILL.global_key(None).str(account.as_str()).str(region.as_str()).str(name).u64(index)
 }
 
-/// When a table's streams are looked at.
-pub(crate) fn stream_key(at: Timestamp, account: AccountId, region: &Region, name: &str, id: &Id) -> Key {
-    STREAMS.global_key(None).time(at).str(account.as_str()).str(region.as_str()).str(name).bytes(id)
+/// The streams of an account and region; of a table, by its name.
+pub(crate) fn streams_key(account: AccountId, region: &Region) -> Key {
+    STREAM_STATES.key(account, region)
+}
+
+/// A stream.
+pub(crate) fn stream_key(account: AccountId, region: &Region, name: &str, label: &str) -> Key {
+    streams_key(account, region).str(name).str(label)
+}
+
+/// When a stream is looked at.
+pub(crate) fn stream_due_key(at: Timestamp, account: AccountId, region: &Region, name: &str, label: &str) -> Key {
+    STREAM_DUE.global_key(None).time(at).str(account.as_str()).str(region.as_str()).str(name).str(label)
+}
+
+/// What wakes those who wait for a stream's records.
+pub(crate) fn stream_topic(account: AccountId, region: &Region, name: &str, label: &str) -> Key {
+    Key::new(Family::Stream, account, region).str(STREAM_TOPIC).str(name).str(label)
+}
+
+/// The account and region that a row of the global tables names.
+pub(crate) fn owner(account: &str, region: &str) -> Result<(AccountId, Region), Fault> {
+    match (account.parse(), region.parse()) {
+        (Ok(account), Ok(region)) => Ok((account, region)),
+        _ => Err(store_api::DamagedKey.into()),
+    }
 }
 
 /// What is to be freed.

@@ -9,8 +9,7 @@ use store_api::Tx;
 use crate::{
     error::{invalid, no_resource, no_table},
     table::TableRecord,
-    tables::{Rows, STREAMS, Streamed, TABLES, stream_key, table_key},
-    write::CHANGES_KEPT,
+    tables::{Rows, TABLES, table_key},
 };
 
 /// A table and where its rows are.
@@ -116,13 +115,6 @@ impl Target {
     /// Writes the table's own record.
     pub(crate) fn save(&self, tx: &Tx) -> Result<(), Fault> {
         TABLES.put(tx, &table_key(self.rows.account, &self.rows.region, &self.name), &self.record)
-    }
-
-    /// The table has a stream for the first time: from now on it is looked after.
-    pub(crate) fn file_stream(&self, tx: &Tx) -> Result<(), Fault> {
-        let (account, region) = (self.rows.account, &self.rows.region);
-        let at = tx.now() + CHANGES_KEPT;
-        STREAMS.put(tx, &stream_key(at, account, region, &self.name, &self.rows.id), &Streamed { id: self.rows.id })
     }
 
     /// The table's ARN.

@@ -1,17 +1,16 @@
-//! The background work: filling new indexes, expiry of items, stream records that are too old, and the space of what was
-//! deleted.
+//! The background work: filling new indexes, expiry of items, and the space of what was deleted.
 
 use std::time::Duration;
 
-use base_types::{AccountId, Fault, Region, Timestamp};
+use base_types::{Fault, Timestamp};
 use model_dynamodb::Error;
 use services_kernel::Reconciler;
 use store_api::{Direction, Key, Part, Store, Tx};
 
 use crate::{
-    tables::{BACKFILL, Backfill, EXPIRY, Expiring, ITEMS, NO_INDEX, Rows, STREAMS, TRASH, stream_key},
+    tables::{BACKFILL, Backfill, EXPIRY, Expiring, ITEMS, NO_INDEX, Rows, TRASH, owner},
     target::Target,
-    write::{self, CHANGES, CHANGES_KEPT, Position, has_expired, place_of},
+    write::{self, Position, has_expired, place_of},
 };
 
 /// Rows that one transaction frees.
@@ -21,10 +20,6 @@ const FILLED_MAX: usize = 200;
 const FILLED_BYTES_MAX: usize = 1 << 20;
 /// Items that one transaction lets expire.
 const EXPIRED_MAX: usize = 100;
-/// Stream records that one transaction removes; each may hold two items.
-const TRIMMED_MAX: usize = 64;
-/// How often a table's streams are looked at for what is too old.
-const TRIM_EVERY: Duration = Duration::from_secs(600);
 /// More is to be done: the next round comes at once.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
@@ -50,9 +45,8 @@ impl Reconciler for DynamoDbReconciler {
     async fn round(&self) -> Result<Option<Duration>, Fault> {
         let filled = self.store.transact(fill).await?;
         let expired = self.store.transact(expire).await?;
-        let trimmed = self.store.transact(trim).await?;
         let freed = self.store.transact(free).await?;
-        Ok([filled, expired, trimmed, freed].into_iter().flatten().min())
+        Ok([filled, expired, freed].into_iter().flatten().min())
     }
 }
 
@@ -80,14 +74,6 @@ fn free(tx: &Tx) -> Result<Option<Duration>, Fault> {
     }
     TRASH.remove(tx, &key)?;
     Ok(Some(AT_ONCE))
-}
-
-/// The table that a row of the global tables names, and what stands behind it.
-fn owner(account: &str, region: &str) -> Result<(AccountId, Region), Fault> {
-    match (account.parse(), region.parse()) {
-        (Ok(account), Ok(region)) => Ok((account, region)),
-        _ => Err(store_api::DamagedKey.into()),
-    }
 }
 
 /// Files some more items into what is being filled.
@@ -189,43 +175,6 @@ fn expire(tx: &Tx) -> Result<Option<Duration>, Fault> {
         }
     }
     Ok((looked_at == EXPIRED_MAX).then_some(AT_ONCE))
-}
-
-/// Removes what is too old from the streams of the table whose turn it is; when the next one's is.
-fn trim(tx: &Tx) -> Result<Option<Duration>, Fault> {
-    let first = STREAMS.scan(tx, &STREAMS.global_key(None).prefix(), 1, Direction::Forward)?.pop();
-    let Some((key, streamed)) = first else { return Ok(None) };
-    let mut parts = key.parts()?;
-    parts.pop();
-    let (Some(Part::Str(name)), Some(Part::Str(region)), Some(Part::Str(account)), Some(Part::U64(at))) =
-        (parts.pop(), parts.pop(), parts.pop(), parts.pop())
-    else {
-        return Err(store_api::DamagedKey.into());
-    };
-    let (at, now) = (Timestamp::from_millis(at), tx.now());
-    if at > now {
-        return Ok(Some(at.since(now).max(AT_ONCE)));
-    }
-    STREAMS.remove(tx, &key)?;
-    let (account, region) = owner(&account, &region)?;
-    // Of a table that is gone the records are freed with everything else.
-    let Some(target) = Target::load(tx, account, &region, &name)?.filter(|target| target.record.id == streamed.id)
-    else {
-        return Ok(Some(AT_ONCE));
-    };
-    let changes = CHANGES.scan(tx, &target.rows.all_changes().prefix(), TRIMMED_MAX, Direction::Forward)?;
-    let (looked_at, mut removed) = (changes.len(), 0);
-    for (row, change) in changes {
-        if change.at + CHANGES_KEPT > now {
-            break;
-        }
-        tx.delete(&row)?;
-        removed += 1;
-    }
-    let more = removed == looked_at && looked_at == TRIMMED_MAX;
-    let next = if more { now } else { now + TRIM_EVERY };
-    STREAMS.put(tx, &stream_key(next, account, &region, &name, &streamed.id), &streamed)?;
-    Ok(Some(if more { AT_ONCE } else { TRIM_EVERY }))
 }
 
 fn expire_one(tx: &Tx, target: &Target, expiring: &Expiring) -> Result<(), Fault> {

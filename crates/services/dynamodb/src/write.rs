@@ -1,14 +1,13 @@
 //! The one way in which an item changes: with its entries in indexes, counts, expiry and stream record, in one commit.
 
-use std::time::Duration;
-
 use base_types::{Fault, Timestamp};
 use lang_dynamodb::{Item, Value, item_size};
-use minicbor::{Decode, Encode, bytes::ByteVec};
+use minicbor::bytes::ByteVec;
 use model_dynamodb::Error;
-use store_api::{Family, Table, Tx};
+use store_api::Tx;
 
 use crate::{
+    streams,
     table::{Index, Keys, TableRecord},
     tables::{ENTRIES, EXPIRY, Expiring, ITEMS, NO_INDEX, Place, Stored, expiry_key},
     target::Target,
@@ -18,44 +17,6 @@ use crate::{
 const COLLECTION_BYTES_MAX: i64 = 10 << 30;
 /// AWS passes over what expired longer ago than this.
 const EXPIRED_YEARS_MAX: u64 = 5 * 365 * 24 * 3600;
-
-pub(crate) const CHANGES: Table<Change> = Table::new(Family::Stream, "dynamodb.changes", 1);
-
-/// How long a stream's records are kept.
-pub(crate) const CHANGES_KEPT: Duration = Duration::from_secs(24 * 3600);
-
-/// A record of a stream.
-#[derive(Clone, Debug, Encode, Decode)]
-#[cbor(map)]
-pub(crate) struct Change {
-    #[n(0)]
-    pub(crate) kind: ChangeKind,
-    #[n(1)]
-    pub(crate) keys: ByteVec,
-    #[n(2)]
-    pub(crate) old: Option<ByteVec>,
-    #[n(3)]
-    pub(crate) new: Option<ByteVec>,
-    #[n(4)]
-    pub(crate) at: Timestamp,
-    /// AWS's `SizeBytes`.
-    #[n(5)]
-    pub(crate) size: u64,
-    /// The item expired.
-    #[n(6)]
-    pub(crate) expired: bool,
-}
-
-/// What happened to an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) enum ChangeKind {
-    #[n(0)]
-    Insert,
-    #[n(1)]
-    Modify,
-    #[n(2)]
-    Remove,
-}
 
 /// Where an item, or an entry of an index, lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +105,7 @@ pub(crate) fn replace(
         effect.collection = Some(bytes);
     }
     reschedule(tx, target, item, old, new)?;
-    append(tx, target, old, new, expired)?;
+    streams::append(tx, target, old, new, expired)?;
     Ok(effect)
 }
 
@@ -244,31 +205,4 @@ pub(crate) fn schedule(tx: &Tx, target: &Target, item: &Item) -> Result<(), Faul
     let key = ByteVec::from(lang_dynamodb::encode(&target.record.key_of(item)));
     let row = expiry_row(target, at, place_of(&target.record, item));
     EXPIRY.put(tx, &row, &Expiring { id: target.rows.id, key })
-}
-
-/// Writes the record of a change into the table's stream.
-fn append(tx: &Tx, target: &Target, old: Option<&Item>, new: Option<&Item>, expired: bool) -> Result<(), Fault> {
-    let Some(stream) = target.record.stream.as_ref().filter(|stream| stream.enabled) else { return Ok(()) };
-    let (kind, some) = match (old, new) {
-        (None, Some(new)) => (ChangeKind::Insert, new),
-        (Some(_), Some(new)) => (ChangeKind::Modify, new),
-        (Some(old), None) => (ChangeKind::Remove, old),
-        (None, None) => return Ok(()),
-    };
-    let keys = target.record.key_of(some);
-    let (old, new) = (old.filter(|_| stream.view.has_old()), new.filter(|_| stream.view.has_new()));
-    let size = item_size(&keys) + old.map_or(0, item_size) + new.map_or(0, item_size);
-    let image = |item: &Item| ByteVec::from(lang_dynamodb::encode(item));
-    let change = Change {
-        kind,
-        keys: image(&keys),
-        old: old.map(image),
-        new: new.map(image),
-        at: tx.now(),
-        size: size as u64,
-        expired,
-    };
-    let rows = target.rows.changes(&stream.label);
-    tx.append(&rows, CHANGES.encode(&change)?)?;
-    tx.wake(&rows, usize::MAX)
 }

@@ -14,9 +14,8 @@ use super::{describe::Stage, tags};
 use crate::{
     DynamoDb,
     error::invalid,
-    table::{
-        Index, KeyAttribute, KeyType, Keys, OnDemand, Policy, Projected, Stream, TableRecord, Throughput, View, types,
-    },
+    streams,
+    table::{Index, KeyAttribute, KeyType, Keys, OnDemand, Policy, Projected, TableRecord, Throughput, View, types},
     tables::{Rows, TABLES, table_key},
     target::{Named, Target, check_name},
 };
@@ -33,6 +32,7 @@ impl DynamoDb {
         let named = Named::of(cx, &input.table_name)?;
         cx.authorize::<Error>(tx, "dynamodb:CreateTable", &named.arn(cx))?;
         let mut record = self.record_of(tx, input)?;
+        let view = input.stream_specification.as_ref().map(view_of).transpose()?.flatten();
         if TABLES.get(tx, &table_key(cx.account, &cx.region, &named.name))?.is_some() {
             return Err(Error::resource_in_use_exception(format!("Table already exists: {}", named.name)));
         }
@@ -41,11 +41,11 @@ impl DynamoDb {
             record.policy = Some(Policy { text: text.clone(), revision: tx.now().as_millis() });
         }
         let rows = Rows { account: cx.account, region: cx.region.clone(), id: record.id };
-        let target = Target { name: named.name, record, rows };
-        target.save(tx)?;
-        if target.record.stream.is_some() {
-            target.file_stream(tx)?;
+        let mut target = Target { name: named.name, record, rows };
+        if let Some(view) = view {
+            streams::begin(tx, &mut target, view)?;
         }
+        target.save(tx)?;
         tags::put(tx, cx, &target.arn(), input.tags.iter().flatten())?;
         Ok(CreateTableOutput { table_description: Some(target.describe(tx, Stage::Creating)?) })
     }
@@ -127,7 +127,7 @@ impl DynamoDb {
             next_index,
             throughput,
             on_demand_since: throughput.is_none().then(|| tx.now()),
-            stream: input.stream_specification.as_ref().map(|wire| stream_of(tx, wire)).transpose()?.flatten(),
+            stream: None,
             ttl: None,
             protected: input.deletion_protection_enabled == Some(true),
             class: input.table_class.map(|class| class.as_str().to_owned()),
@@ -200,8 +200,8 @@ pub(crate) fn on_demand_of(wire: &OnDemandThroughput) -> OnDemand {
     OnDemand { read: wire.max_read_request_units, write: wire.max_write_request_units }
 }
 
-/// A stream that begins now; `None` when it is not to be enabled.
-pub(crate) fn stream_of(tx: &Tx, wire: &StreamSpecification) -> Result<Option<Stream>, Error> {
+/// What the records of a stream are to hold; `None` when there is to be none.
+pub(crate) fn view_of(wire: &StreamSpecification) -> Result<Option<View>, Error> {
     match (wire.stream_enabled, wire.stream_view_type) {
         (false, None) => Ok(None),
         (false, Some(_)) => Err(invalid(
@@ -209,11 +209,7 @@ pub(crate) fn stream_of(tx: &Tx, wire: &StreamSpecification) -> Result<Option<St
                                          StreamEnabled is false",
         )),
         (true, None) => Err(invalid("StreamViewType must be specified when StreamEnabled is true")),
-        (true, Some(view)) => {
-            let label = tx.now().to_iso8601_millis();
-            let label = label.trim_end_matches('Z').to_owned();
-            Ok(Some(Stream { label, view: View::of(view), enabled: true }))
-        }
+        (true, Some(view)) => Ok(Some(View::of(view))),
     }
 }
 

@@ -9,14 +9,15 @@ use store_api::{Direction, Tx};
 
 use super::{
     create::{
-        GLOBAL_MAX, check_indexes, check_used, definitions_of, global_of, index_throughput, on_demand_of, stream_of,
-        units_of, warm_of,
+        GLOBAL_MAX, check_indexes, check_used, definitions_of, global_of, index_throughput, on_demand_of, units_of,
+        view_of, warm_of,
     },
     describe::Stage,
 };
 use crate::{
     DynamoDb,
     error::invalid,
+    streams,
     table::{Index, KeyAttribute},
     tables::{BACKFILL, Backfill, NO_INDEX, TABLES, TRASH, Trash, backfill_key, table_key, trash_key},
     target::{Target, check_name},
@@ -50,7 +51,7 @@ impl DynamoDb {
     }
 
     pub(crate) fn drop_table(&self, cx: &Cx, tx: &Tx, input: &DeleteTableInput) -> Result<DeleteTableOutput, Error> {
-        let target = Target::of_table(cx, tx, "dynamodb:DeleteTable", &input.table_name)?;
+        let mut target = Target::of_table(cx, tx, "dynamodb:DeleteTable", &input.table_name)?;
         if target.record.protected {
             return Err(Error::validation_exception(format!(
                 "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection \
@@ -59,6 +60,7 @@ impl DynamoDb {
             )));
         }
         let description = target.describe(tx, Stage::Deleting)?;
+        streams::end(tx, &mut target)?;
         TABLES.remove(tx, &table_key(target.rows.account, &target.rows.region, &target.name))?;
         discard(tx, &target, NO_INDEX)?;
         Tags::clear(tx, cx, &target.arn())?;
@@ -86,7 +88,7 @@ impl DynamoDb {
         bill(tx, &mut target, input)?;
         if let Some(wire) = &input.stream_specification {
             let enabled = target.record.stream.as_ref().is_some_and(|stream| stream.enabled);
-            match (enabled, stream_of(tx, wire)?) {
+            match (enabled, view_of(wire)?) {
                 (true, Some(_)) => {
                     return Err(Error::validation_exception(format!(
                         "Table already has an enabled stream: TableName: {}",
@@ -99,17 +101,8 @@ impl DynamoDb {
                         target.name
                     )));
                 }
-                (false, stream) => {
-                    if target.record.stream.is_none() {
-                        target.file_stream(tx)?;
-                    }
-                    target.record.stream = stream;
-                }
-                (true, None) => {
-                    if let Some(stream) = &mut target.record.stream {
-                        stream.enabled = false;
-                    }
-                }
+                (false, Some(view)) => streams::begin(tx, &mut target, view)?,
+                (true, None) => streams::end(tx, &mut target)?,
             }
         }
         if let Some(updates) = &input.global_secondary_index_updates {

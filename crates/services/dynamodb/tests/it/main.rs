@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on shall panic")]
 
 mod model;
+mod streams;
 mod support;
 mod tables;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use base_env::Env;
 use base_types::{AccountId, Region, Timestamp};
 use model_dynamodb::*;
-use services_dynamodb::DynamoDbReconciler;
-use services_kernel::{Cx, Dispatcher, Reconciler};
+use services_dynamodb::{DynamoDbReconciler, DynamoDbStreams, StreamReconciler};
+use services_kernel::{Cx, Dispatcher, PageTokens, Reconciler};
 use store_api::{Direction, Family, KeyRange, Store, Tx};
 use wire_schema::{Model, ServiceError, Survey, validate};
 
@@ -22,8 +22,10 @@ pub(crate) struct World {
     pub(crate) store: Store,
     service: Arc<services_dynamodb::DynamoDb>,
     dispatcher: Dispatcher,
-    cx: Cx,
+    pub(crate) cx: Cx,
     reconciler: DynamoDbReconciler,
+    pub(crate) streams: Arc<DynamoDbStreams>,
+    streams_reconciler: StreamReconciler,
 }
 
 macro_rules! operations {
@@ -48,6 +50,7 @@ operations! {
     put: PutItem(PutItemInput) -> PutItemOutput;
     query: Query(QueryInput) -> QueryOutput;
     scan: Scan(ScanInput) -> ScanOutput;
+    transact: TransactWriteItems(TransactWriteItemsInput) -> TransactWriteItemsOutput;
     set_ttl: UpdateTimeToLive(UpdateTimeToLiveInput) -> UpdateTimeToLiveOutput;
     update: UpdateItem(UpdateItemInput) -> UpdateItemOutput;
     update_table: UpdateTable(UpdateTableInput) -> UpdateTableOutput;
@@ -59,11 +62,14 @@ impl World {
         let store = Store::memory(&env);
         let service = services_dynamodb::DynamoDb::new(store.clone());
         let reconciler = service.reconciler();
+        let streams = DynamoDbStreams::new(store.clone(), PageTokens::new(&[7; 32], env.clone()));
         Self {
             dispatcher: Dispatcher::new(store.clone()),
             cx: Cx::internal(AccountId::DEFAULT, Region::default(), "request"),
             service: Arc::new(service),
             reconciler,
+            streams_reconciler: streams.reconciler(),
+            streams: Arc::new(streams),
             env,
             store,
         }
@@ -79,6 +85,21 @@ impl World {
         outcome.map_err(|error| (error.code().to_owned(), error.message().to_owned()))
     }
 
+    /// An operation on streams.
+    pub(crate) async fn ask(
+        &self,
+        request: model_dynamodbstreams::Request,
+    ) -> Result<model_dynamodbstreams::Response, Refusal> {
+        use model_dynamodbstreams::{Api, Error};
+        let violations = validate(Api::input(&request), &Survey::default());
+        let outcome = if violations.is_empty() {
+            self.dispatcher.dispatch::<Api, _>(&self.streams, self.cx.clone(), request).await
+        } else {
+            Err(Error::violated(&violations, None))
+        };
+        outcome.map_err(|error| (error.code().to_owned(), error.message().to_owned()))
+    }
+
     /// How many records all streams hold.
     pub(crate) async fn changes(&self) -> usize {
         let all = |tx: &Tx| tx.scan(&KeyRange::family(Family::Stream), usize::MAX, Direction::Forward);
@@ -87,10 +108,12 @@ impl World {
 
     /// Lets the background work do what is due now.
     pub(crate) async fn reconcile(&self) {
+        let at_once = |next: Option<Duration>| next.is_some_and(|next| next <= Duration::from_millis(1));
         for _ in 0..1000 {
-            match self.reconciler.round().await.unwrap() {
-                Some(next) if next <= Duration::from_millis(1) => {}
-                _ => return,
+            let tables = self.reconciler.round().await.unwrap();
+            let streams = self.streams_reconciler.round().await.unwrap();
+            if !at_once(tables) && !at_once(streams) {
+                return;
             }
         }
         panic!("the background work does not come to an end");
