@@ -7,12 +7,20 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
+from endpoint import Endpoint
 from harness import ACCOUNT, REGION, ROLE, aws_cli, eventually, free_port, python
 
 
 @pytest.fixture
 def pipes(server):
     return server.client("pipes")
+
+
+@pytest.fixture
+def endpoint():
+    made = Endpoint()
+    yield made
+    made.end()
 
 
 @pytest.fixture
@@ -179,6 +187,97 @@ def test_what_a_target_refuses_stays_until_the_redrive_policy_takes_it(pipes, sq
     sqs.delete_queue(QueueUrl=sink)
     sqs.send_message(QueueUrl=source, MessageBody="lost?")
     assert [message["Body"] for message in drain(sqs, dead, 1)] == ["lost?"]
+
+
+def destination(server, name, endpoint, path):
+    """An API destination with a key, at a path of a server of the test's own."""
+    events = server.client("events")
+    key = {"ApiKeyAuthParameters": {"ApiKeyName": "x-key", "ApiKeyValue": "secret"}}
+    connection = events.create_connection(Name=name, AuthorizationType="API_KEY", AuthParameters=key)["ConnectionArn"]
+    return events.create_api_destination(
+        Name=name, ConnectionArn=connection, InvocationEndpoint=endpoint.url + path, HttpMethod="POST"
+    )["ApiDestinationArn"]
+
+
+def test_an_api_destination_is_the_target(server, pipes, sqs, source, endpoint, name):
+    target = destination(server, name, endpoint, "/orders/*")
+    pipes.create_pipe(
+        Name=name, Source=arn(source), Target=target, RoleArn=ROLE,
+        TargetParameters={
+            "InputTemplate": '{"id": <$.body.id>}',
+            "HttpParameters": {"PathParameterValues": ["$.body.id"], "QueryStringParameters": {"from": "pipe"},
+                               "HeaderParameters": {"x-kind": "$.body.kind"}},
+        })
+    run(pipes, name)
+    endpoint.answers.append((503, {}, b"later"))
+    sqs.send_message(QueueUrl=source, MessageBody='{"id": "7", "kind": "k"}')
+    eventually(lambda: len(endpoint.asked) == 2, what="the second call, after the message was seen again")
+    assert endpoint.asked[0][:3:2] == endpoint.asked[1][:3:2]
+    path, headers, body, _ = endpoint.asked[1]
+    headers = {key.lower(): value for key, value in headers.items()}
+    assert (path, json.loads(body)) == ("/orders/7?from=pipe", {"id": "7"})
+    assert (headers["x-key"], headers["x-kind"]) == ("secret", "k")
+    eventually(lambda: empty(sqs, source), what="an empty source")
+
+
+def test_an_api_destination_enriches_and_the_pipe_logs_its_steps(server, pipes, sqs, source, sink, endpoint, name):
+    logs = server.client("logs")
+    pipes.create_pipe(
+        Name=name, Source=arn(source), Target=arn(sink), RoleArn=ROLE,
+        Enrichment=destination(server, name, endpoint, "/price"),
+        EnrichmentParameters={"InputTemplate": '{"sku": <$.body>}'},
+        TargetParameters={"InputTemplate": "<$.price>"},
+        LogConfiguration={"Level": "TRACE", "IncludeExecutionData": ["ALL"], "CloudwatchLogsLogDestination": {
+            "LogGroupArn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/pipes/{name}"}})
+    run(pipes, name)
+    endpoint.answers.append((200, {"content-type": "application/json"}, b'{"price": 12.5}'))
+    sqs.send_message(QueueUrl=source, MessageBody="shoe")
+    assert [message["Body"] for message in drain(sqs, sink, 1)] == ["12.5"]
+    assert json.loads(endpoint.asked[0][2]) == {"sku": "shoe"}
+    # What fails is told with the endpoint's status, and the message comes again.
+    endpoint.answers += [(500, {}, b""), (200, {}, b'{"price": 1}')]
+    sqs.send_message(QueueUrl=source, MessageBody="hat")
+    assert [message["Body"] for message in drain(sqs, sink, 1)] == ["1"]
+
+    def records():
+        found = logs.filter_log_events(logGroupName=f"/pipes/{name}", logStreamNames=[name])["events"]
+        return [json.loads(event["message"]) for event in found]
+
+    eventually(lambda: sum(one["messageType"] == "ExecutionSucceeded" for one in records()) == 2, what="both ends in the log")
+    steps = [one["messageType"] for one in records()]
+    assert steps[:7] == ["ExecutionStarted", "EnrichmentStageEntered", "EnrichmentTransformationStarted",
+                         "EnrichmentTransformationSucceeded", "EnrichmentInvocationStarted", "EnrichmentInvocationSucceeded",
+                         "EnrichmentStageSucceeded"]
+    failed = next(one for one in records() if one["messageType"] == "EnrichmentInvocationFailed")
+    assert (failed["logLevel"], failed["error"]["httpStatusCode"]) == ("ERROR", 500)
+    request = next(one for one in records() if one["messageType"] == "EnrichmentInvocationStarted")
+    assert request["awsRequest"] == '{"sku": "shoe"}' and request["truncatedFields"] == []
+
+
+def test_a_log_group_gets_the_stream_and_the_time_that_the_pipe_says(server, pipes, sqs, source, name):
+    logs = server.client("logs")
+    logs.create_log_group(logGroupName=name)
+    at = int(time.time() * 1000) - 5000
+    pipes.create_pipe(
+        Name=name, Source=arn(source), Target=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}", RoleArn=ROLE,
+        TargetParameters={"InputTemplate": "order <$.body.id>",
+                          "CloudWatchLogsParameters": {"LogStreamName": "orders", "Timestamp": "$.body.at"}})
+    run(pipes, name)
+    sqs.send_message(QueueUrl=source, MessageBody=json.dumps({"id": 7, "at": at}))
+
+    def events():
+        return logs.filter_log_events(logGroupName=name, logStreamNames=["orders"])["events"]
+
+    eventually(lambda: logs.describe_log_streams(logGroupName=name)["logStreams"] and events(), what="the log event")
+    assert [(one["message"], one["timestamp"]) for one in events()] == [("order 7", at)]
+
+
+def test_logs_go_to_a_log_group_and_nowhere_else(pipes, source, sink, name):
+    for destination in ({"S3LogDestination": {"BucketName": "abc", "BucketOwner": ACCOUNT}},
+                        {"FirehoseLogDestination": {"DeliveryStreamArn": f"arn:aws:firehose:{REGION}:{ACCOUNT}:deliverystream/s"}}):
+        code, message, status = refused(pipes.create_pipe, Name=name, Source=arn(source), Target=arn(sink), RoleArn=ROLE,
+                                        LogConfiguration={"Level": "INFO"} | destination)
+        assert (code, status) == ("NotImplementedException", 501) and next(iter(destination)) in message
 
 
 def test_a_missing_source_fails_the_creation(pipes, sink, name):
