@@ -2,7 +2,8 @@
 //!
 //! A [`Fault`] is the third tier of errors: what a caller did wrong is a typed wire error of its service; what a module
 //! can explain is its own `thiserror` enum; what is left (the disk, a bug, a lost race of the store) becomes a fault. It
-//! travels opaquely, is logged **once** where the request ends, and the client sees only AWS's internal error.
+//! travels opaquely, is logged **once** where the request ends, and the client sees only AWS's internal error; or, where the
+//! operator can mend it (a full disk), the words that say so.
 
 use std::{error::Error as StdError, fmt};
 
@@ -24,12 +25,13 @@ pub struct Fault {
     kind: FaultKind,
     context: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    told: Option<String>,
 }
 
 impl Fault {
     /// A fault that has no cause below it. `context` is a lower-case fragment that completes "failed to …".
     pub fn new(kind: FaultKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), source: None }
+        Self { kind, context: context.into(), source: None, told: None }
     }
 
     /// An internal fault caused by `source`.
@@ -42,6 +44,20 @@ impl Fault {
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same fault with what the client is told in place of the general words: cause and remedy, and nothing that is not
+    /// for everybody's eyes.
+    #[must_use]
+    pub fn telling(mut self, text: impl Into<String>) -> Self {
+        self.told = Some(text.into());
+        self
+    }
+
+    /// What the client is told, if it is anything special.
+    #[must_use]
+    pub fn told(&self) -> Option<&str> {
+        self.told.as_deref()
     }
 
     /// What may be done about it.

@@ -16,6 +16,9 @@ pub trait Work: Send {
     /// Runs the body; whether it wants to commit. May be called again until [`Work::finish`]. Never panics.
     fn run(&mut self, tx: &Tx) -> bool;
 
+    /// It will not be run again: whatever the body holds may go, on the thread that ran it.
+    fn settle(&mut self) {}
+
     /// Gives the last run's answer to whoever waits for it, or the fault that kept it from being durable.
     fn finish(self: Box<Self>, durable: Result<(), Fault>);
 }

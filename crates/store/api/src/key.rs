@@ -185,6 +185,23 @@ impl Key {
         }
     }
 
+    /// The last element of a key that ends in a number or a time, without a look at those before it.
+    ///
+    /// # Errors
+    /// When there is no number at the end.
+    pub fn last_u64(&self) -> Result<u64, DamagedKey> {
+        number_at_end(&self.0).map(|(_, number)| number)
+    }
+
+    /// The last two elements of a key that ends in two numbers or times.
+    ///
+    /// # Errors
+    /// As [`Key::last_u64`].
+    pub fn last_two_u64(&self) -> Result<(u64, u64), DamagedKey> {
+        let (rest, last) = number_at_end(&self.0)?;
+        Ok((number_at_end(rest)?.1, last))
+    }
+
     fn escaped(mut self, tag: u8, bytes: &[u8]) -> Self {
         self.0.reserve(bytes.len() + 2);
         self.0.push(tag);
@@ -215,6 +232,13 @@ pub struct DamagedKey;
 impl From<DamagedKey> for base_types::Fault {
     fn from(error: DamagedKey) -> Self {
         Self::internal("read a stored key", error)
+    }
+}
+
+fn number_at_end(bytes: &[u8]) -> Result<(&[u8], u64), DamagedKey> {
+    match bytes.split_last_chunk::<8>().map(|(rest, number)| (rest.split_last(), u64::from_be_bytes(*number))) {
+        Some((Some((&TAG_U64, rest)), number)) => Ok((rest, number)),
+        _ => Err(DamagedKey),
     }
 }
 

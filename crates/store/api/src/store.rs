@@ -48,7 +48,7 @@ impl Store {
         E: From<Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.backend.transact(Box::new(Job { body, result: None, reply }));
+        self.backend.transact(Box::new(Job { body: Some(body), result: None, reply }));
         answer.await.unwrap_or_else(|_| Err(gone().into()))
     }
 
@@ -64,7 +64,7 @@ impl Store {
         E: From<Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.backend.view(Box::new(Job { body, result: None, reply }));
+        self.backend.view(Box::new(Job { body: Some(body), result: None, reply }));
         answer.await.unwrap_or_else(|_| Err(gone().into()))
     }
 
@@ -108,7 +108,8 @@ fn gone() -> Fault {
 }
 
 struct Job<F, R, E> {
-    body: F,
+    /// Until it is settled.
+    body: Option<F>,
     result: Option<Result<R, E>>,
     reply: oneshot::Sender<Result<R, E>>,
 }
@@ -120,13 +121,18 @@ where
     E: From<Fault> + Send,
 {
     fn run(&mut self, tx: &Tx) -> bool {
-        let result = catch_unwind(AssertUnwindSafe(|| (self.body)(tx))).unwrap_or_else(|payload| {
+        let Some(body) = &mut self.body else { return false };
+        let result = catch_unwind(AssertUnwindSafe(|| body(tx))).unwrap_or_else(|payload| {
             let fault = Fault::new(FaultKind::Internal, "run a transaction: its body panicked");
             Err(fault.caused_by(panic_text(&*payload)).into())
         });
         let commit = result.is_ok();
         self.result = Some(result);
         commit
+    }
+
+    fn settle(&mut self) {
+        self.body = None;
     }
 
     fn finish(self: Box<Self>, durable: Result<(), Fault>) {

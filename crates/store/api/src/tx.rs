@@ -33,7 +33,12 @@ pub struct Tx {
     bounds: Bounds,
     buffer: RefCell<Buffer>,
     exceeded: Cell<Option<Exceeded>>,
+    /// Reads and writes so far.
+    steps: Cell<u32>,
 }
+
+/// The age is looked at with every so manieth read or write, and at the end.
+const AGE_LOOKED_AT: u32 = 16;
 
 /// Whether a transaction may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +81,7 @@ impl Tx {
             bounds,
             buffer: RefCell::default(),
             exceeded: Cell::new(None),
+            steps: Cell::new(0),
         }
     }
 
@@ -260,6 +266,7 @@ impl Tx {
     /// # Errors
     /// When a bound was hit at any time, or a counter turns out not to be one.
     pub fn into_commit(self) -> Result<Commit, Fault> {
+        self.steps.set(0);
         self.check_age()?;
         if let Some(exceeded) = self.exceeded.get() {
             return Err(exceeded.into());
@@ -369,7 +376,9 @@ impl Tx {
     }
 
     fn check_age(&self) -> Result<(), Fault> {
-        if self.env.monotonic().since(self.started) > self.bounds.age {
+        let steps = self.steps.get();
+        self.steps.set(steps.wrapping_add(1));
+        if steps.is_multiple_of(AGE_LOOKED_AT) && self.env.monotonic().since(self.started) > self.bounds.age {
             return Err(self.exceed(Exceeded::Age(self.bounds.age)));
         }
         Ok(())

@@ -1,27 +1,31 @@
-//! Execution: one thread runs every write transaction, one makes them durable, one moves them into the engine.
+//! Execution: one thread at a time runs write transactions, one makes them durable, one moves them into the engine.
 //!
-//! - `store-run` takes transactions from the queue, runs each over the newest state, and applies its writes to the
-//!   active
-//!   [`Generation`] at once: there are no conflicts, so nothing is ever run again;
+//! - *the runner* takes transactions from the queue, runs each over the newest state, and applies its writes to the
+//!   active [`Generation`] at once: there are no conflicts, so nothing is ever run again. Whoever submits one while
+//!   nobody runs is the runner, until the queue is empty or its time is over ([`HERE_MAX`]): what it has just built is
+//!   in its processor's caches, and no thread has to be woken. Then, and whenever the runner would have to wait,
+//!   `store-run` goes on in its place;
 //! - `store-log` writes and syncs the frames of everything that gathered meanwhile (group commit) and then, in commit
 //!   order, runs hooks, wakes waiters and
-//!   gives the answers. While it syncs, the next transactions run. When only one transaction is under way,
-//!   `store-run` does this itself;
+//!   gives the answers. While it syncs, the next transactions run;
 //! - `store-index` writes full generations into the engine and lets their segments of the log go.
 //!
 //! Views run on the caller's thread over the newest *durable* version: they wait for nothing.
 //!
 //! Invariant: `durable` only grows, and every answer is given after `durable` has reached the version that it saw.
 //!
-//! Lock order: `turn`, then `log`, then `pending`, then `state`. Nobody waits for anybody while holding `state`.
+//! Lock order: `turn`, then `log`, then `pending`, then `state`. Nobody waits for anybody while holding `state`. `queue`
+//! is held for a moment, with nothing else.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -44,8 +48,12 @@ use crate::{
 const PENDING_BYTES_MAX: usize = 16 << 20;
 /// After this long in one append or one checkpoint the store counts as stuck.
 const STUCK: Duration = Duration::from_secs(10);
-/// Transactions taken from the queue at a time.
-const TURN_MAX: usize = 64;
+/// Transactions that whoever submits one runs at most, its own and those that came meanwhile: the thread has other things
+/// to do.
+const HERE_MAX: usize = 16;
+/// How long the disk's free space is believed, and for how many transactions.
+const ROOM_BELIEVED: Duration = Duration::from_millis(5);
+const ROOM_BELIEVED_MAX: u32 = 64;
 
 /// What readers see: newest first.
 pub(crate) struct State {
@@ -73,11 +81,10 @@ pub(crate) struct Core {
     pending: Mutex<Pending>,
     appended: Condvar,
     drained: Condvar,
-    /// Answers are given one group at a time, in order.
-    answering: Mutex<()>,
     /// Versions that views are looking at.
     views: Mutex<BTreeMap<u64, usize>>,
     condition: Mutex<Condition>,
+    believed: Mutex<Believed>,
     pub(crate) frozen: Condvar,
     pub(crate) freezing: Mutex<Freezing>,
     closed: AtomicBool,
@@ -85,7 +92,24 @@ pub(crate) struct Core {
 
 struct Queue {
     works: VecDeque<Box<dyn Work>>,
+    /// Who runs transactions. He looks here again before he ends.
+    runner: Option<Runner>,
     stopping: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runner {
+    /// A thread that submitted one.
+    Here(ThreadId),
+    /// `store-run`, which may have to wake up first.
+    Thread,
+}
+
+/// When it was seen last that writes can be taken, and how often that was believed since.
+#[derive(Default)]
+struct Believed {
+    seen: Option<Moment>,
+    times: u32,
 }
 
 #[derive(Default)]
@@ -93,6 +117,8 @@ struct Pending {
     groups: VecDeque<Group>,
     bytes: usize,
     stopping: bool,
+    /// Nobody makes anything durable any more.
+    failed: Option<String>,
 }
 
 /// What is synced together.
@@ -134,7 +160,7 @@ impl Core {
             heads: Arc::default(),
             state: RwLock::new(Arc::new(state)),
             durable: AtomicU64::new(version),
-            queue: Mutex::new(Queue { works: VecDeque::new(), stopping: false }),
+            queue: Mutex::new(Queue { works: VecDeque::new(), runner: None, stopping: false }),
             queued: Condvar::new(),
             turn: Mutex::new(version),
             log: Mutex::new(LogFile::new(Arc::clone(&disk))),
@@ -142,9 +168,9 @@ impl Core {
             pending: Mutex::default(),
             appended: Condvar::new(),
             drained: Condvar::new(),
-            answering: Mutex::new(()),
             views: Mutex::default(),
             condition: Mutex::new(Condition { health: Health::Serving, append_since: None, checkpoint_since: None }),
+            believed: Mutex::default(),
             frozen: Condvar::new(),
             freezing: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -165,8 +191,20 @@ impl Core {
             return work.finish(Err(fault::too_many(self.options.queue_max)));
         }
         queue.works.push_back(work);
+        if queue.runner.is_some() {
+            return;
+        }
+        queue.runner = Some(Runner::Here(thread::current().id()));
         drop(queue);
-        self.queued.notify_one();
+        // A defect here must not leave others waiting for ever.
+        if catch_unwind(AssertUnwindSafe(|| self.run_here())).is_err() {
+            self.fail("running transactions panicked");
+        }
+    }
+
+    /// Whether this very thread runs transactions now: it cannot wait for their end.
+    pub(crate) fn runs_here(&self) -> bool {
+        self.queue.lock().runner == Some(Runner::Here(thread::current().id()))
     }
 
     pub(crate) fn view(&self, mut work: Box<dyn Work>) {
@@ -219,7 +257,10 @@ impl Core {
         }
         match &health {
             Health::Serving => tracing::info!("the store takes writes again"),
-            Health::ReadOnly(reason) => tracing::warn!(reason, "the store refuses writes"),
+            Health::ReadOnly(reason) => {
+                let remedy = "free space on the disk of the data directory: writing goes on by itself then";
+                tracing::warn!(reason, remedy, "the store refuses writes");
+            }
             Health::Failed(reason) => tracing::error!(reason, "the store has failed"),
         }
         condition.health = health;
@@ -231,9 +272,16 @@ impl Core {
         let works = {
             let mut queue = self.queue.lock();
             queue.stopping = true;
+            if queue.runner == Some(Runner::Here(thread::current().id())) {
+                queue.runner = None;
+            }
             std::mem::take(&mut queue.works)
         };
-        let groups = std::mem::take(&mut self.pending.lock().groups);
+        let groups = {
+            let mut pending = self.pending.lock();
+            pending.failed = Some(reason.to_owned());
+            std::mem::take(&mut pending.groups)
+        };
         let answers = groups.into_iter().flat_map(|group| group.answers).map(|answer| answer.work);
         for work in works.into_iter().chain(answers) {
             work.finish(Err(fault::refused(reason)));
@@ -276,41 +324,69 @@ impl Core {
     // --- running transactions
     // -----------------------------------------------------------------------------------------
 
+    /// What the thread does that submitted a transaction while nobody ran any.
+    fn run_here(&self) {
+        for _ in 0..HERE_MAX {
+            if !self.has_room() {
+                break;
+            }
+            let Some(work) = self.next() else { return };
+            self.run_one(work);
+        }
+        let mut queue = self.queue.lock();
+        if queue.works.is_empty() {
+            self.rest(&mut queue);
+        } else {
+            queue.runner = Some(Runner::Thread);
+            self.queued.notify_all();
+        }
+    }
+
     /// The `store-run` thread.
     pub(crate) fn run(&self) {
         loop {
-            let works: Vec<_> = {
+            {
                 let mut queue = self.queue.lock();
-                while queue.works.is_empty() {
-                    if queue.stopping {
+                while queue.runner != Some(Runner::Thread) {
+                    if queue.stopping && queue.runner.is_none() && queue.works.is_empty() {
                         return;
                     }
                     self.queued.wait(&mut queue);
                 }
-                let count = queue.works.len().min(TURN_MAX);
-                queue.works.drain(..count).collect()
-            };
-            self.wait_for_room();
-            let alone = works.len() == 1;
-            let horizon = self.horizon();
-            let refusal = self.refusal();
-            {
-                let mut version = self.turn.lock();
-                for work in works {
-                    self.execute(work, &mut version, horizon, refusal.as_deref());
-                    if !alone {
-                        self.appended.notify_one();
-                    }
-                }
             }
-            // One caller at a time: doing the sync here saves a change of threads. With more, it is better to run the
-            // next meanwhile.
-            if alone && self.queue.lock().works.is_empty() {
-                self.append_group(false);
-            } else {
-                self.appended.notify_one();
+            loop {
+                self.wait_for_room();
+                let Some(work) = self.next() else { break };
+                self.run_one(work);
             }
         }
+    }
+
+    /// The next transaction of the queue; without one nobody is the runner any more.
+    fn next(&self) -> Option<Box<dyn Work>> {
+        let mut queue = self.queue.lock();
+        let work = queue.works.pop_front();
+        if work.is_none() {
+            self.rest(&mut queue);
+        }
+        work
+    }
+
+    fn rest(&self, queue: &mut Queue) {
+        queue.runner = None;
+        if queue.stopping {
+            self.queued.notify_all();
+        }
+    }
+
+    fn run_one(&self, work: Box<dyn Work>) {
+        let horizon = self.horizon();
+        let refusal = self.refusal();
+        {
+            let mut version = self.turn.lock();
+            self.execute(work, &mut version, horizon, refusal.as_deref());
+        }
+        self.appended.notify_one();
     }
 
     fn execute(&self, mut work: Box<dyn Work>, version: &mut u64, horizon: u64, refusal: Option<&str>) {
@@ -318,8 +394,9 @@ impl Core {
         let reader = CommittedReader::newest(Arc::clone(&state), *version, self.epoch, &self.heads);
         let tx = Tx::begin(Box::new(reader), Access::Write, &self.env, self.options.bounds);
         let outcome = if work.run(&tx) { tx.into_commit().map(Some) } else { Ok(None) };
+        work.settle();
         let outcome = match (outcome, refusal) {
-            (Ok(Some(commit)), Some(reason)) if !commit.is_empty() => Err(fault::refused(reason)),
+            (Ok(Some(commit)), Some(reason)) if !commit.is_empty() => Err(self.refused(reason)),
             (outcome, _) => outcome,
         };
         let outcome = match outcome {
@@ -347,6 +424,10 @@ impl Core {
 
     fn push(&self, segment: u64, version: u64, answer: Answer, frame: &[u8]) {
         let mut pending = self.pending.lock();
+        if let Some(reason) = pending.failed.clone() {
+            drop(pending);
+            return answer.work.finish(Err(fault::refused(&reason)));
+        }
         if pending.groups.back().is_none_or(|group| group.segment != segment) {
             pending.groups.push_back(Group { segment, frames: Vec::new(), version, answers: Vec::new() });
         }
@@ -386,6 +467,11 @@ impl Core {
         }
     }
 
+    /// Whether neither the log nor the engine is too far behind.
+    fn has_room(&self) -> bool {
+        self.pending.lock().bytes <= PENDING_BYTES_MAX && !self.is_behind()
+    }
+
     /// Waits while the log or the engine is too far behind.
     fn wait_for_room(&self) {
         let mut pending = self.pending.lock();
@@ -408,8 +494,30 @@ impl Core {
         state.frozen.len() >= self.options.generations_max && state.active.bytes() >= self.options.generation_bytes
     }
 
+    /// What a client is told of a refusal: what an operator can mend is no secret.
+    fn refused(&self, reason: &str) -> Fault {
+        let fault = fault::refused(reason);
+        match self.health() {
+            Health::ReadOnly(_) => fault.telling(fault::told(reason)),
+            Health::Serving | Health::Failed(_) => fault,
+        }
+    }
+
     /// Why writes cannot be taken now.
     fn refusal(&self) -> Option<String> {
+        let now = self.env.monotonic();
+        let mut believed = self.believed.lock();
+        let fresh = believed.seen.is_some_and(|seen| now.since(seen) < ROOM_BELIEVED);
+        if fresh && believed.times < ROOM_BELIEVED_MAX && self.condition.lock().health == Health::Serving {
+            believed.times += 1;
+            return None;
+        }
+        let refusal = self.looked_for_refusal();
+        *believed = Believed { seen: refusal.is_none().then_some(now), times: 0 };
+        refusal
+    }
+
+    fn looked_for_refusal(&self) -> Option<String> {
         let reason = match self.health() {
             Health::Failed(reason) => return Some(reason),
             Health::ReadOnly(_) if self.is_behind() => {
@@ -443,20 +551,13 @@ impl Core {
                     self.appended.wait(&mut pending);
                 }
             }
-            self.append_group(true);
+            self.append_group();
         }
     }
 
-    /// Makes the first group durable and answers it. `wait`: for another thread that is at it.
-    fn append_group(&self, wait: bool) {
-        let log = if wait { Some(self.log.lock()) } else { self.log.try_lock() };
-        let Some(mut log) = log else {
-            self.appended.notify_one();
-            return;
-        };
-        if log.broken == Broken::Now {
-            return; // whoever noticed takes everything back
-        }
+    /// Makes the first group durable and answers it.
+    fn append_group(&self) {
+        let mut log = self.log.lock();
         let Some(group) = self.take_group() else { return };
         if !group.frames.is_empty() {
             let failed = match log.broken {
@@ -472,8 +573,6 @@ impl Core {
             self.durable.fetch_max(group.version, Ordering::AcqRel);
             self.set_health(Health::Serving);
         }
-        // The next group may be synced while this one is answered, but not answered before it.
-        let answering = self.answering.lock();
         drop(log);
         for Answer { work, outcome } in group.answers {
             match outcome {
@@ -486,7 +585,6 @@ impl Core {
                 Err(fault) => work.finish(Err(fault)),
             }
         }
-        drop(answering);
     }
 
     fn write_group(&self, log: &mut LogFile, group: &Group) -> Option<AppendFailed> {

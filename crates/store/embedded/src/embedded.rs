@@ -26,7 +26,8 @@ use crate::{
 
 /// A store on this machine's disk.
 ///
-/// It runs on three threads of its own: `store-run` (transactions), `store-log` (syncs), `store-index` (checkpoints).
+/// It has three threads of its own: `store-run` (transactions that their callers do not run), `store-log` (syncs),
+/// `store-index` (checkpoints).
 /// [`Store::shutdown`] ends it cleanly; dropping every handle ends it too, leaving a little to read at the next start.
 #[derive(Clone)]
 pub struct EmbeddedStore {
@@ -174,9 +175,10 @@ impl Embedded {
 /// Ends the threads one after the other, each when it has nothing left to do.
 fn stop(core: &Core, threads: &Mutex<Threads>, thorough: bool) {
     let mut threads = threads.lock();
+    // The last handle may be dropped within a body, by whoever runs it: he cannot wait for himself.
+    let waits = !core.runs_here();
     let join = |thread: Option<JoinHandle<()>>| {
-        // The last handle may be dropped by one of the threads themselves, within a body: it cannot wait for itself.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id())
+        if let Some(thread) = thread.filter(|thread| waits && thread.thread().id() != thread::current().id())
             && thread.join().is_err()
         {
             tracing::error!("a thread of the store panicked");

@@ -4,9 +4,18 @@ use std::{error::Error, io};
 
 use base_types::{Fault, FaultKind};
 
-/// The disk cannot serve (full, failing): try later.
+/// The disk cannot serve (full, failing): try later. That it is full is told: an operator can mend it.
 pub(crate) fn unavailable(what: &str, error: io::Error) -> Fault {
-    Fault::new(FaultKind::Unavailable, what).caused_by(error)
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let fault = Fault::new(FaultKind::Unavailable, what).caused_by(error);
+    if full { fault.telling(told("the disk is full")) } else { fault }
+}
+
+/// What a client is told of a disk that takes no more.
+pub(crate) fn told(reason: &str) -> String {
+    format!(
+        "The server takes no changes just now: {reason}. Free space where its data directory lies: it goes on by itself then."
+    )
 }
 
 /// The engine failed: the disk or the engine's files.

@@ -147,6 +147,7 @@ async fn put_until_refused(store: &Store) -> u64 {
         if let Err(fault) = put(store, n).await {
             assert_eq!(fault.kind(), FaultKind::Unavailable);
             assert!(format!("{fault}").contains("full"), "{fault}");
+            assert!(fault.told().is_some_and(|told| told.contains("full") && told.contains("Free space")), "{fault}");
             return n;
         }
     }
