@@ -1,7 +1,7 @@
 //! Queues over bare HTTP: sending, receiving and deleting, singly and in batches of ten, beside what the store alone
 //! commits and beside an emulator; and the same over a large backlog.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use base_env::Env;
 use clap::{Args, ValueEnum};
@@ -24,8 +24,9 @@ const BATCH: usize = 10;
 const ROUNDS: usize = 3;
 /// Messages that the emulator is given to hand out: it is slow.
 const EMULATOR_MESSAGES: usize = 3_000;
-/// Messages a second that a fill reckons with, so that a drain does not end early.
-const DRAINED_PER_SECOND: usize = 40_000;
+/// Messages a second that a fill reckons with, so that a drain does not end early: by ten, and singly.
+const DRAINED_PER_SECOND: usize = 100_000;
+const DRAINED_SINGLY_PER_SECOND: usize = 30_000;
 
 /// One queue of a server.
 #[derive(Clone)]
@@ -175,20 +176,24 @@ impl Client {
             Round::SendBatch => return Ok(BATCH),
             Round::Take | Round::TakeOne => values(answer, "ReceiptHandle"),
         };
-        let request = match (self.round, handles.as_slice()) {
-            (_, []) => return Ok(0),
-            (Round::TakeOne, [handle, ..]) => json!({ "QueueUrl": self.url, "ReceiptHandle": handle }),
-            (_, handles) => {
-                let entry = |(id, handle): (usize, &&str)| json!({ "Id": id.to_string(), "ReceiptHandle": handle });
-                let entries: Vec<Value> = handles.iter().enumerate().map(entry).collect();
-                json!({ "QueueUrl": self.url, "Entries": entries })
-            }
-        };
         let count = handles.len();
-        let request = self.delete.with(&request.to_string());
-        let answer = self.wire.call(&request).await?;
-        if answer.windows(13).any(|part| part == b"\"SenderFault\"") {
-            return Err(String::from_utf8_lossy(answer).into_owned().into());
+        let mut request = format!("{{\"QueueUrl\":\"{}\",", self.url);
+        match (self.round, handles.as_slice()) {
+            (_, []) => return Ok(0),
+            (Round::TakeOne, [handle, ..]) => write!(request, "\"ReceiptHandle\":\"{handle}\"}}")?,
+            (_, handles) => {
+                request.push_str("\"Entries\":[");
+                for (id, handle) in handles.iter().enumerate() {
+                    let comma = if id > 0 { "," } else { "" };
+                    write!(request, "{comma}{{\"Id\":\"{id}\",\"ReceiptHandle\":\"{handle}\"}}")?;
+                }
+                request.push_str("]}");
+            }
+        }
+        let request = self.delete.with(&request);
+        let answer = std::str::from_utf8(self.wire.call(&request).await?)?;
+        if answer.contains("\"SenderFault\"") {
+            return Err(answer.to_owned().into());
         }
         Ok(count)
     }
@@ -278,20 +283,22 @@ struct Figures {
 async fn ours(bench: &Bench<'_>, queue: &Queue, report: &mut Report) -> Result<Figures, Failure> {
     let (mut send, mut take, mut batches, mut singles, mut ratios) = (vec![], vec![], vec![], vec![], vec![]);
     let span = bench.span() / 2;
-    let stock = DRAINED_PER_SECOND * usize::try_from(span.as_secs()).unwrap_or(1).max(1);
+    let seconds = usize::try_from(span.as_secs()).unwrap_or(1).max(1);
     for round in 0..ROUNDS {
         send.push(queue.load(Round::Send, 64, span).await?.rate());
         let batch = queue.load(Round::SendBatch, 64, span).await?;
         report.load("send in batches of ten", 64, &batch.rounds);
         batches.push(batch.rate());
         let full = Queue::create(&bench.env, queue.port, &format!("full-{round}")).await?;
-        full.fill(stock).await?;
+        full.fill(DRAINED_PER_SECOND * seconds).await?;
         let Alone { rate, .. } = alone::measure(bench.folder, 64, span).await?;
         let taken = full.load(Round::Take, 64, span).await?;
         report.load("receive ten and delete them", 64, &taken.rounds);
         ratios.push(taken.rate() / rate.max(1e-9));
         take.push(taken.rate());
-        let one = full.load(Round::TakeOne, 64, span).await?;
+        let single = Queue::create(&bench.env, queue.port, &format!("single-{round}")).await?;
+        single.fill(DRAINED_SINGLY_PER_SECOND * seconds).await?;
+        let one = single.load(Round::TakeOne, 64, span).await?;
         report.load("receive one and delete it", 64, &one.rounds);
         singles.push(one.rate());
     }

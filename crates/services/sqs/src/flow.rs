@@ -74,7 +74,7 @@ impl Found {
     pub(crate) fn load(cx: &Cx, tx: &Tx, name: QueueName) -> Result<Option<Self>, Fault> {
         let place = Place::of(&name, &cx.region);
         let queue = QUEUES.get(tx, &place.queue(&name.name))?;
-        Ok(queue.map(|queue| Self { arn: name.arn(cx).to_string(), name, place, queue }))
+        Ok(queue.map(|queue| Self { arn: name.arn_text(cx), name, place, queue }))
     }
 
     pub(crate) fn is_fifo(&self) -> bool {

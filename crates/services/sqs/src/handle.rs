@@ -53,7 +53,23 @@ fn check(plain: &[u8], arn: &str) -> [u8; CHECK_BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn hostile_texts_are_no_handles_and_do_no_harm(text in ".{0,80}", damage in any::<prop::sample::Index>()) {
+            prop_assert_eq!(Handle::open(&text, "arn:a"), None);
+            // One character of a good one is another one.
+            let good = Handle { queue: [7; 16], number: 42, receive: 3 }.seal("arn:a");
+            let mut bytes = good.clone().into_bytes();
+            let at = damage.index(bytes.len());
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let damaged = String::from_utf8(bytes).unwrap();
+            prop_assert_eq!(Handle::open(&damaged, "arn:a"), None);
+        }
+    }
 
     #[test]
     fn a_handle_is_read_by_its_own_queue_only() {

@@ -73,6 +73,12 @@ impl QueueName {
         Arn::regional("sqs", &cx.region, self.account, self.name.clone())
     }
 
+    /// The text of its ARN.
+    pub(crate) fn arn_text(&self, cx: &Cx) -> String {
+        let region = &cx.region;
+        ["arn:", region.partition(), ":sqs:", region.as_str(), ":", self.account.as_str(), ":", &self.name].concat()
+    }
+
     pub(crate) fn is_fifo(&self) -> bool {
         self.name.ends_with(".fifo")
     }
@@ -102,6 +108,8 @@ mod tests {
         ] {
             assert_eq!(of_url(&cx, url).unwrap(), QueueName::own(&cx, "q"), "{url}");
         }
+        let own = QueueName::own(&cx, "q");
+        assert_eq!(own.arn_text(&cx), own.arn(&cx).to_string());
         for url in ["http://127.0.0.1:4566", "http://127.0.0.1:4566/", "", "http://h/account/q"] {
             assert!(of_url(&cx, url).is_err(), "{url}");
         }

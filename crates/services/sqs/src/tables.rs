@@ -26,7 +26,7 @@
 
 use base_types::{AccountId, Fault, Region, Timestamp};
 use minicbor::{Decode, Encode};
-use store_api::{Family, Key, Part, Table, Tx};
+use store_api::{Family, Key, Table, Tx};
 
 use crate::{attributes::Attributes, message::Body, names::QueueName};
 
@@ -349,17 +349,11 @@ pub(crate) fn change(tx: &Tx, place: &Place, id: &Id, change: Change) -> Result<
 
 /// The last element of a key that is a number.
 pub(crate) fn last_number(key: &Key) -> Result<u64, Fault> {
-    match key.parts()?.pop() {
-        Some(Part::U64(number)) => Ok(number),
-        _ => Err(store_api::DamagedKey.into()),
-    }
+    Ok(key.last_u64()?)
 }
 
 /// The time and the number at the end of a key of [`DUE`].
 pub(crate) fn due_of(key: &Key) -> Result<(Timestamp, u64), Fault> {
-    let mut parts = key.parts()?;
-    match (parts.pop(), parts.pop()) {
-        (Some(Part::U64(number)), Some(Part::U64(millis))) => Ok((Timestamp::from_millis(millis), number)),
-        _ => Err(store_api::DamagedKey.into()),
-    }
+    let (millis, number) = key.last_two_u64()?;
+    Ok((Timestamp::from_millis(millis), number))
 }

@@ -30,8 +30,8 @@ pub(crate) fn find(cx: &Cx, tx: &Tx, action: &str, url: &str) -> Result<Found, E
 /// The same by its name.
 pub(crate) fn find_named(cx: &Cx, tx: &Tx, action: &str, name: QueueName) -> Result<Found, Error> {
     name.check()?;
-    let (arn, owner) = (name.arn(cx), name.account);
-    let found = Found::load(cx, tx, name)?;
+    let owner = name.account;
+    let found = Found::load(cx, tx, name.clone())?;
     let text = found.as_ref().and_then(|found| found.queue.attributes.policy.as_deref());
     // Who owns a queue without a policy may do everything with it: nothing has to be evaluated.
     if text.is_none() && cx.owns(owner) {
@@ -39,7 +39,7 @@ pub(crate) fn find_named(cx: &Cx, tx: &Tx, action: &str, name: QueueName) -> Res
     }
     // It was read when it was set.
     let policy = text.and_then(resource_policy);
-    match (cx.authorize_by::<Error>(action, &arn, policy.as_deref(), &cx.conditions()), found) {
+    match (cx.authorize_by::<Error>(action, &name.arn(cx), policy.as_deref(), &cx.conditions()), found) {
         (Ok(()), Some(found)) => Ok(found),
         // Whether another account has a queue is told to those only who may use it; AWS says that there is none.
         (Ok(()) | Err(_), None) => Err(no_queue()),

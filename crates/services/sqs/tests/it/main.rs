@@ -5,8 +5,10 @@
 mod dead_letters;
 mod fifo;
 mod histories;
+mod hostile;
 mod messages;
 mod model;
 mod queues;
+mod redrive;
 mod source;
 mod support;
