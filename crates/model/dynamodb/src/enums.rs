@@ -9,6 +9,18 @@ wire_schema::enumeration!(
 pub AttributeAction { Add = "ADD", Put = "PUT", Delete = "DELETE" });
 
 wire_schema::enumeration!(
+/// `BackupStatus`.
+pub BackupStatus { Creating = "CREATING", Deleted = "DELETED", Available = "AVAILABLE" });
+
+wire_schema::enumeration!(
+/// `BackupType`.
+pub BackupType { User = "USER", System = "SYSTEM", AwsBackup = "AWS_BACKUP" });
+
+wire_schema::enumeration!(
+/// `BackupTypeFilter`.
+pub BackupTypeFilter { User = "USER", System = "SYSTEM", AwsBackup = "AWS_BACKUP", All = "ALL" });
+
+wire_schema::enumeration!(
 /// `BatchStatementErrorCodeEnum`.
 pub BatchStatementErrorCodeEnum { ConditionalCheckFailed = "ConditionalCheckFailed", ItemCollectionSizeLimitExceeded = "ItemCollectionSizeLimitExceeded", RequestLimitExceeded = "RequestLimitExceeded", ValidationError = "ValidationError", ProvisionedThroughputExceeded = "ProvisionedThroughputExceeded", TransactionConflict = "TransactionConflict", ThrottlingError = "ThrottlingError", InternalServerError = "InternalServerError", ResourceNotFound = "ResourceNotFound", AccessDenied = "AccessDenied", DuplicateItem = "DuplicateItem" });
 

@@ -11,6 +11,22 @@ use crate::shapes::ThrottlingReason;
 
 /// Status 400.
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct BackupInUseException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(BackupInUseException, schema::BACKUP_IN_USE_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BackupNotFoundException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(BackupNotFoundException, schema::BACKUP_NOT_FOUND_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConditionalCheckFailedException {
     /// `message`.
     pub message: Option<String>,
@@ -77,6 +93,14 @@ wire_schema::structure!(InternalServerError, schema::INTERNAL_SERVER_ERROR, { 0 
 
 /// Status 400.
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct InvalidRestoreTimeException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(InvalidRestoreTimeException, schema::INVALID_RESTORE_TIME_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ItemCollectionSizeLimitExceededException {
     /// `message`.
     pub message: Option<String>,
@@ -90,6 +114,14 @@ pub struct LimitExceededException {
     pub message: Option<String>,
 }
 wire_schema::structure!(LimitExceededException, schema::LIMIT_EXCEEDED_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PointInTimeRecoveryUnavailableException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(PointInTimeRecoveryUnavailableException, schema::POINT_IN_TIME_RECOVERY_UNAVAILABLE_EXCEPTION, { 0 => message,  });
 
 /// Status 400.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -142,6 +174,22 @@ pub struct ResourceNotFoundException {
     pub message: Option<String>,
 }
 wire_schema::structure!(ResourceNotFoundException, schema::RESOURCE_NOT_FOUND_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableAlreadyExistsException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(TableAlreadyExistsException, schema::TABLE_ALREADY_EXISTS_EXCEPTION, { 0 => message,  });
+
+/// Status 400.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableInUseException {
+    /// `message`.
+    pub message: Option<String>,
+}
+wire_schema::structure!(TableInUseException, schema::TABLE_IN_USE_EXCEPTION, { 0 => message,  });
 
 /// Status 400.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -283,7 +331,21 @@ pub struct ValidationException {
 }
 wire_schema::structure!(ValidationException, schema::VALIDATION_EXCEPTION, { 0 => message,  });
 
-pub(crate) static ERRORS: [ErrorSchema; 33] = [
+pub(crate) static ERRORS: [ErrorSchema; 39] = [
+    ErrorSchema {
+        name: "BackupInUseException",
+        code: "BackupInUseException",
+        status: 400,
+        sender: true,
+        shape: &schema::BACKUP_IN_USE_EXCEPTION,
+    },
+    ErrorSchema {
+        name: "BackupNotFoundException",
+        code: "BackupNotFoundException",
+        status: 400,
+        sender: true,
+        shape: &schema::BACKUP_NOT_FOUND_EXCEPTION,
+    },
     ErrorSchema {
         name: "ConditionalCheckFailedException",
         code: "ConditionalCheckFailedException",
@@ -341,6 +403,13 @@ pub(crate) static ERRORS: [ErrorSchema; 33] = [
         shape: &schema::INTERNAL_SERVER_ERROR,
     },
     ErrorSchema {
+        name: "InvalidRestoreTimeException",
+        code: "InvalidRestoreTimeException",
+        status: 400,
+        sender: true,
+        shape: &schema::INVALID_RESTORE_TIME_EXCEPTION,
+    },
+    ErrorSchema {
         name: "ItemCollectionSizeLimitExceededException",
         code: "ItemCollectionSizeLimitExceededException",
         status: 400,
@@ -353,6 +422,13 @@ pub(crate) static ERRORS: [ErrorSchema; 33] = [
         status: 400,
         sender: true,
         shape: &schema::LIMIT_EXCEEDED_EXCEPTION,
+    },
+    ErrorSchema {
+        name: "PointInTimeRecoveryUnavailableException",
+        code: "PointInTimeRecoveryUnavailableException",
+        status: 400,
+        sender: true,
+        shape: &schema::POINT_IN_TIME_RECOVERY_UNAVAILABLE_EXCEPTION,
     },
     ErrorSchema {
         name: "PolicyNotFoundException",
@@ -395,6 +471,20 @@ pub(crate) static ERRORS: [ErrorSchema; 33] = [
         status: 400,
         sender: true,
         shape: &schema::RESOURCE_NOT_FOUND_EXCEPTION,
+    },
+    ErrorSchema {
+        name: "TableAlreadyExistsException",
+        code: "TableAlreadyExistsException",
+        status: 400,
+        sender: true,
+        shape: &schema::TABLE_ALREADY_EXISTS_EXCEPTION,
+    },
+    ErrorSchema {
+        name: "TableInUseException",
+        code: "TableInUseException",
+        status: 400,
+        sender: true,
+        shape: &schema::TABLE_IN_USE_EXCEPTION,
     },
     ErrorSchema {
         name: "TableNotFoundException",
@@ -517,52 +607,58 @@ pub(crate) static ERRORS: [ErrorSchema; 33] = [
     },
 ];
 
-wire_schema::errors!(ERRORS, roles { Validation => validation_exception @ 32,
-MissingParameter => validation_exception @ 32,
-Serialization => serialization_exception @ 28,
-UnknownOperation => unknown_operation_exception @ 30,
-NotImplemented => not_implemented_exception @ 26,
-TooLarge => request_entity_too_large_exception @ 27,
-AccessDenied => access_denied_exception @ 21,
-Throttled => request_limit_exceeded @ 13,
-Internal => internal_server_error @ 7,
-Unavailable => service_unavailable_exception @ 29,
-UnrecognizedClient => unrecognized_client_exception @ 31,
-InvalidSignature => invalid_signature_exception @ 24,
-IncompleteSignature => incomplete_signature_exception @ 23,
-MissingAuthentication => missing_authentication_token_exception @ 25,
-ExpiredToken => expired_token_exception @ 22,
- }, { 0 ConditionalCheckFailedException.message = conditional_check_failed_exception plain more,
-1 ContinuousBackupsUnavailableException.message = continuous_backups_unavailable_exception plain whole,
-2 DuplicateItemException.message = duplicate_item_exception plain whole,
-3 ExportNotFoundException.message = export_not_found_exception plain whole,
-4 GlobalTableNotFoundException.message = global_table_not_found_exception plain whole,
-5 IdempotentParameterMismatchException.message = idempotent_parameter_mismatch_exception plain whole,
-6 ImportNotFoundException.message = import_not_found_exception plain whole,
-7 InternalServerError.message = internal_server_error plain whole,
-8 ItemCollectionSizeLimitExceededException.message = item_collection_size_limit_exceeded_exception plain whole,
-9 LimitExceededException.message = limit_exceeded_exception plain whole,
-10 PolicyNotFoundException.message = policy_not_found_exception plain whole,
-11 ProvisionedThroughputExceededException.message = provisioned_throughput_exceeded_exception plain more,
-12 ReplicatedWriteConflictException.message = replicated_write_conflict_exception plain whole,
-13 RequestLimitExceeded.message = request_limit_exceeded plain more,
-14 ResourceInUseException.message = resource_in_use_exception plain whole,
-15 ResourceNotFoundException.message = resource_not_found_exception plain whole,
-16 TableNotFoundException.message = table_not_found_exception plain whole,
-17 ThrottlingException.message = throttling_exception plain more,
-18 TransactionCanceledException.message = transaction_canceled_exception plain more,
-19 TransactionConflictException.message = transaction_conflict_exception plain whole,
-20 TransactionInProgressException.message = transaction_in_progress_exception plain whole,
-21 AccessDeniedException.message = access_denied_exception plain whole,
-22 ExpiredTokenException.message = expired_token_exception plain whole,
-23 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
-24 InvalidSignatureException.message = invalid_signature_exception plain whole,
-25 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
-26 NotImplementedException.message = not_implemented_exception plain whole,
-27 RequestEntityTooLargeException.message = request_entity_too_large_exception plain whole,
-28 SerializationException.message = serialization_exception plain whole,
-29 ServiceUnavailableException.message = service_unavailable_exception plain whole,
-30 UnknownOperationException.message = unknown_operation_exception plain whole,
-31 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
-32 ValidationException.message = validation_exception plain whole,
+wire_schema::errors!(ERRORS, roles { Validation => validation_exception @ 38,
+MissingParameter => validation_exception @ 38,
+Serialization => serialization_exception @ 34,
+UnknownOperation => unknown_operation_exception @ 36,
+NotImplemented => not_implemented_exception @ 32,
+TooLarge => request_entity_too_large_exception @ 33,
+AccessDenied => access_denied_exception @ 27,
+Throttled => request_limit_exceeded @ 17,
+Internal => internal_server_error @ 9,
+Unavailable => service_unavailable_exception @ 35,
+UnrecognizedClient => unrecognized_client_exception @ 37,
+InvalidSignature => invalid_signature_exception @ 30,
+IncompleteSignature => incomplete_signature_exception @ 29,
+MissingAuthentication => missing_authentication_token_exception @ 31,
+ExpiredToken => expired_token_exception @ 28,
+ }, { 0 BackupInUseException.message = backup_in_use_exception plain whole,
+1 BackupNotFoundException.message = backup_not_found_exception plain whole,
+2 ConditionalCheckFailedException.message = conditional_check_failed_exception plain more,
+3 ContinuousBackupsUnavailableException.message = continuous_backups_unavailable_exception plain whole,
+4 DuplicateItemException.message = duplicate_item_exception plain whole,
+5 ExportNotFoundException.message = export_not_found_exception plain whole,
+6 GlobalTableNotFoundException.message = global_table_not_found_exception plain whole,
+7 IdempotentParameterMismatchException.message = idempotent_parameter_mismatch_exception plain whole,
+8 ImportNotFoundException.message = import_not_found_exception plain whole,
+9 InternalServerError.message = internal_server_error plain whole,
+10 InvalidRestoreTimeException.message = invalid_restore_time_exception plain whole,
+11 ItemCollectionSizeLimitExceededException.message = item_collection_size_limit_exceeded_exception plain whole,
+12 LimitExceededException.message = limit_exceeded_exception plain whole,
+13 PointInTimeRecoveryUnavailableException.message = point_in_time_recovery_unavailable_exception plain whole,
+14 PolicyNotFoundException.message = policy_not_found_exception plain whole,
+15 ProvisionedThroughputExceededException.message = provisioned_throughput_exceeded_exception plain more,
+16 ReplicatedWriteConflictException.message = replicated_write_conflict_exception plain whole,
+17 RequestLimitExceeded.message = request_limit_exceeded plain more,
+18 ResourceInUseException.message = resource_in_use_exception plain whole,
+19 ResourceNotFoundException.message = resource_not_found_exception plain whole,
+20 TableAlreadyExistsException.message = table_already_exists_exception plain whole,
+21 TableInUseException.message = table_in_use_exception plain whole,
+22 TableNotFoundException.message = table_not_found_exception plain whole,
+23 ThrottlingException.message = throttling_exception plain more,
+24 TransactionCanceledException.message = transaction_canceled_exception plain more,
+25 TransactionConflictException.message = transaction_conflict_exception plain whole,
+26 TransactionInProgressException.message = transaction_in_progress_exception plain whole,
+27 AccessDeniedException.message = access_denied_exception plain whole,
+28 ExpiredTokenException.message = expired_token_exception plain whole,
+29 IncompleteSignatureException.message = incomplete_signature_exception plain whole,
+30 InvalidSignatureException.message = invalid_signature_exception plain whole,
+31 MissingAuthenticationTokenException.message = missing_authentication_token_exception plain whole,
+32 NotImplementedException.message = not_implemented_exception plain whole,
+33 RequestEntityTooLargeException.message = request_entity_too_large_exception plain whole,
+34 SerializationException.message = serialization_exception plain whole,
+35 ServiceUnavailableException.message = service_unavailable_exception plain whole,
+36 UnknownOperationException.message = unknown_operation_exception plain whole,
+37 UnrecognizedClientException.message = unrecognized_client_exception plain whole,
+38 ValidationException.message = validation_exception plain whole,
  });

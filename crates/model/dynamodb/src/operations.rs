@@ -27,11 +27,21 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn batch_write_item(&self, cx: &C, tx: &T, input: &BatchWriteItemInput) -> Result<BatchWriteItemOutput, Error>;
+    /// `CreateBackup`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn create_backup(&self, cx: &C, tx: &T, input: &CreateBackupInput) -> Result<CreateBackupOutput, Error>;
     /// `CreateTable`, transactional.
     ///
     /// # Errors
     /// Those of the operation.
     fn create_table(&self, cx: &C, tx: &T, input: &CreateTableInput) -> Result<CreateTableOutput, Error>;
+    /// `DeleteBackup`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn delete_backup(&self, cx: &C, tx: &T, input: &DeleteBackupInput) -> Result<DeleteBackupOutput, Error>;
     /// `DeleteItem`, transactional.
     ///
     /// # Errors
@@ -52,6 +62,11 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn delete_table(&self, cx: &C, tx: &T, input: &DeleteTableInput) -> Result<DeleteTableOutput, Error>;
+    /// `DescribeBackup`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn describe_backup(&self, cx: &C, tx: &T, input: &DescribeBackupInput) -> Result<DescribeBackupOutput, Error>;
     /// `DescribeContinuousBackups`, transactional.
     ///
     /// # Errors
@@ -185,6 +200,11 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
         tx: &T,
         input: &GetResourcePolicyInput,
     ) -> Result<GetResourcePolicyOutput, Error>;
+    /// `ListBackups`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn list_backups(&self, cx: &C, tx: &T, input: &ListBackupsInput) -> Result<ListBackupsOutput, Error>;
     /// `ListContributorInsights`, transactional.
     ///
     /// # Errors
@@ -250,6 +270,26 @@ pub trait DynamoDb<C, T>: Send + Sync + 'static {
     /// # Errors
     /// Those of the operation.
     fn query(&self, cx: &C, tx: &T, input: &QueryInput) -> Result<QueryOutput, Error>;
+    /// `RestoreTableFromBackup`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn restore_table_from_backup(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &RestoreTableFromBackupInput,
+    ) -> Result<RestoreTableFromBackupOutput, Error>;
+    /// `RestoreTableToPointInTime`, transactional.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn restore_table_to_point_in_time(
+        &self,
+        cx: &C,
+        tx: &T,
+        input: &RestoreTableToPointInTimeInput,
+    ) -> Result<RestoreTableToPointInTimeOutput, Error>;
     /// `Scan`, transactional.
     ///
     /// # Errors
@@ -346,14 +386,20 @@ pub enum Request {
     BatchGetItem(Box<BatchGetItemInput>),
     /// `BatchWriteItem`.
     BatchWriteItem(Box<BatchWriteItemInput>),
+    /// `CreateBackup`.
+    CreateBackup(Box<CreateBackupInput>),
     /// `CreateTable`.
     CreateTable(Box<CreateTableInput>),
+    /// `DeleteBackup`.
+    DeleteBackup(Box<DeleteBackupInput>),
     /// `DeleteItem`.
     DeleteItem(Box<DeleteItemInput>),
     /// `DeleteResourcePolicy`.
     DeleteResourcePolicy(Box<DeleteResourcePolicyInput>),
     /// `DeleteTable`.
     DeleteTable(Box<DeleteTableInput>),
+    /// `DescribeBackup`.
+    DescribeBackup(Box<DescribeBackupInput>),
     /// `DescribeContinuousBackups`.
     DescribeContinuousBackups(Box<DescribeContinuousBackupsInput>),
     /// `DescribeContributorInsights`.
@@ -386,6 +432,8 @@ pub enum Request {
     GetItem(Box<GetItemInput>),
     /// `GetResourcePolicy`.
     GetResourcePolicy(Box<GetResourcePolicyInput>),
+    /// `ListBackups`.
+    ListBackups(Box<ListBackupsInput>),
     /// `ListContributorInsights`.
     ListContributorInsights(Box<ListContributorInsightsInput>),
     /// `ListExports`.
@@ -404,6 +452,10 @@ pub enum Request {
     PutResourcePolicy(Box<PutResourcePolicyInput>),
     /// `Query`.
     Query(Box<QueryInput>),
+    /// `RestoreTableFromBackup`.
+    RestoreTableFromBackup(Box<RestoreTableFromBackupInput>),
+    /// `RestoreTableToPointInTime`.
+    RestoreTableToPointInTime(Box<RestoreTableToPointInTimeInput>),
     /// `Scan`.
     Scan(Box<ScanInput>),
     /// `TagResource`.
@@ -437,14 +489,20 @@ pub enum Response {
     BatchGetItem(Box<BatchGetItemOutput>),
     /// `BatchWriteItem`.
     BatchWriteItem(Box<BatchWriteItemOutput>),
+    /// `CreateBackup`.
+    CreateBackup(Box<CreateBackupOutput>),
     /// `CreateTable`.
     CreateTable(Box<CreateTableOutput>),
+    /// `DeleteBackup`.
+    DeleteBackup(Box<DeleteBackupOutput>),
     /// `DeleteItem`.
     DeleteItem(Box<DeleteItemOutput>),
     /// `DeleteResourcePolicy`.
     DeleteResourcePolicy(Box<DeleteResourcePolicyOutput>),
     /// `DeleteTable`.
     DeleteTable(Box<DeleteTableOutput>),
+    /// `DescribeBackup`.
+    DescribeBackup(Box<DescribeBackupOutput>),
     /// `DescribeContinuousBackups`.
     DescribeContinuousBackups(Box<DescribeContinuousBackupsOutput>),
     /// `DescribeContributorInsights`.
@@ -477,6 +535,8 @@ pub enum Response {
     GetItem(Box<GetItemOutput>),
     /// `GetResourcePolicy`.
     GetResourcePolicy(Box<GetResourcePolicyOutput>),
+    /// `ListBackups`.
+    ListBackups(Box<ListBackupsOutput>),
     /// `ListContributorInsights`.
     ListContributorInsights(Box<ListContributorInsightsOutput>),
     /// `ListExports`.
@@ -495,6 +555,10 @@ pub enum Response {
     PutResourcePolicy(Box<PutResourcePolicyOutput>),
     /// `Query`.
     Query(Box<QueryOutput>),
+    /// `RestoreTableFromBackup`.
+    RestoreTableFromBackup(Box<RestoreTableFromBackupOutput>),
+    /// `RestoreTableToPointInTime`.
+    RestoreTableToPointInTime(Box<RestoreTableToPointInTimeOutput>),
     /// `Scan`.
     Scan(Box<ScanOutput>),
     /// `TagResource`, which gives nothing.
@@ -531,8 +595,14 @@ pub fn transact<S: DynamoDb<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &
         Request::BatchWriteItem(input) => {
             service.batch_write_item(cx, tx, input).map(|output| Response::BatchWriteItem(Box::new(output)))
         }
+        Request::CreateBackup(input) => {
+            service.create_backup(cx, tx, input).map(|output| Response::CreateBackup(Box::new(output)))
+        }
         Request::CreateTable(input) => {
             service.create_table(cx, tx, input).map(|output| Response::CreateTable(Box::new(output)))
+        }
+        Request::DeleteBackup(input) => {
+            service.delete_backup(cx, tx, input).map(|output| Response::DeleteBackup(Box::new(output)))
         }
         Request::DeleteItem(input) => {
             service.delete_item(cx, tx, input).map(|output| Response::DeleteItem(Box::new(output)))
@@ -542,6 +612,9 @@ pub fn transact<S: DynamoDb<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &
         }
         Request::DeleteTable(input) => {
             service.delete_table(cx, tx, input).map(|output| Response::DeleteTable(Box::new(output)))
+        }
+        Request::DescribeBackup(input) => {
+            service.describe_backup(cx, tx, input).map(|output| Response::DescribeBackup(Box::new(output)))
         }
         Request::DescribeContinuousBackups(input) => service
             .describe_continuous_backups(cx, tx, input)
@@ -583,6 +656,9 @@ pub fn transact<S: DynamoDb<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &
         Request::GetResourcePolicy(input) => {
             service.get_resource_policy(cx, tx, input).map(|output| Response::GetResourcePolicy(Box::new(output)))
         }
+        Request::ListBackups(input) => {
+            service.list_backups(cx, tx, input).map(|output| Response::ListBackups(Box::new(output)))
+        }
         Request::ListContributorInsights(input) => service
             .list_contributor_insights(cx, tx, input)
             .map(|output| Response::ListContributorInsights(Box::new(output))),
@@ -606,6 +682,12 @@ pub fn transact<S: DynamoDb<C, T>, C, T>(service: &S, cx: &C, tx: &T, request: &
             service.put_resource_policy(cx, tx, input).map(|output| Response::PutResourcePolicy(Box::new(output)))
         }
         Request::Query(input) => service.query(cx, tx, input).map(|output| Response::Query(Box::new(output))),
+        Request::RestoreTableFromBackup(input) => service
+            .restore_table_from_backup(cx, tx, input)
+            .map(|output| Response::RestoreTableFromBackup(Box::new(output))),
+        Request::RestoreTableToPointInTime(input) => service
+            .restore_table_to_point_in_time(cx, tx, input)
+            .map(|output| Response::RestoreTableToPointInTime(Box::new(output))),
         Request::Scan(input) => service.scan(cx, tx, input).map(|output| Response::Scan(Box::new(output))),
         Request::TagResource(input) => service.tag_resource(cx, tx, input).map(|()| Response::TagResource),
         Request::TransactGetItems(input) => {
@@ -680,46 +762,52 @@ impl Model for Api {
             0 => Request::BatchExecuteStatement(Box::default()),
             1 => Request::BatchGetItem(Box::default()),
             2 => Request::BatchWriteItem(Box::default()),
-            3 => Request::CreateTable(Box::default()),
-            4 => Request::DeleteItem(Box::default()),
-            5 => Request::DeleteResourcePolicy(Box::default()),
-            6 => Request::DeleteTable(Box::default()),
-            7 => Request::DescribeContinuousBackups(Box::default()),
-            8 => Request::DescribeContributorInsights(Box::default()),
-            9 => Request::DescribeEndpoints(Box::default()),
-            10 => Request::DescribeExport(Box::default()),
-            11 => Request::DescribeGlobalTable(Box::default()),
-            12 => Request::DescribeImport(Box::default()),
-            13 => Request::DescribeKinesisStreamingDestination(Box::default()),
-            14 => Request::DescribeLimits(Box::default()),
-            15 => Request::DescribeTable(Box::default()),
-            16 => Request::DescribeTimeToLive(Box::default()),
-            17 => Request::DisableKinesisStreamingDestination(Box::default()),
-            18 => Request::EnableKinesisStreamingDestination(Box::default()),
-            19 => Request::ExecuteStatement(Box::default()),
-            20 => Request::ExecuteTransaction(Box::default()),
-            21 => Request::GetItem(Box::default()),
-            22 => Request::GetResourcePolicy(Box::default()),
-            23 => Request::ListContributorInsights(Box::default()),
-            24 => Request::ListExports(Box::default()),
-            25 => Request::ListGlobalTables(Box::default()),
-            26 => Request::ListImports(Box::default()),
-            27 => Request::ListTables(Box::default()),
-            28 => Request::ListTagsOfResource(Box::default()),
-            29 => Request::PutItem(Box::default()),
-            30 => Request::PutResourcePolicy(Box::default()),
-            31 => Request::Query(Box::default()),
-            32 => Request::Scan(Box::default()),
-            33 => Request::TagResource(Box::default()),
-            34 => Request::TransactGetItems(Box::default()),
-            35 => Request::TransactWriteItems(Box::default()),
-            36 => Request::UntagResource(Box::default()),
-            37 => Request::UpdateContinuousBackups(Box::default()),
-            38 => Request::UpdateContributorInsights(Box::default()),
-            39 => Request::UpdateItem(Box::default()),
-            40 => Request::UpdateKinesisStreamingDestination(Box::default()),
-            41 => Request::UpdateTable(Box::default()),
-            42 => Request::UpdateTimeToLive(Box::default()),
+            3 => Request::CreateBackup(Box::default()),
+            4 => Request::CreateTable(Box::default()),
+            5 => Request::DeleteBackup(Box::default()),
+            6 => Request::DeleteItem(Box::default()),
+            7 => Request::DeleteResourcePolicy(Box::default()),
+            8 => Request::DeleteTable(Box::default()),
+            9 => Request::DescribeBackup(Box::default()),
+            10 => Request::DescribeContinuousBackups(Box::default()),
+            11 => Request::DescribeContributorInsights(Box::default()),
+            12 => Request::DescribeEndpoints(Box::default()),
+            13 => Request::DescribeExport(Box::default()),
+            14 => Request::DescribeGlobalTable(Box::default()),
+            15 => Request::DescribeImport(Box::default()),
+            16 => Request::DescribeKinesisStreamingDestination(Box::default()),
+            17 => Request::DescribeLimits(Box::default()),
+            18 => Request::DescribeTable(Box::default()),
+            19 => Request::DescribeTimeToLive(Box::default()),
+            20 => Request::DisableKinesisStreamingDestination(Box::default()),
+            21 => Request::EnableKinesisStreamingDestination(Box::default()),
+            22 => Request::ExecuteStatement(Box::default()),
+            23 => Request::ExecuteTransaction(Box::default()),
+            24 => Request::GetItem(Box::default()),
+            25 => Request::GetResourcePolicy(Box::default()),
+            26 => Request::ListBackups(Box::default()),
+            27 => Request::ListContributorInsights(Box::default()),
+            28 => Request::ListExports(Box::default()),
+            29 => Request::ListGlobalTables(Box::default()),
+            30 => Request::ListImports(Box::default()),
+            31 => Request::ListTables(Box::default()),
+            32 => Request::ListTagsOfResource(Box::default()),
+            33 => Request::PutItem(Box::default()),
+            34 => Request::PutResourcePolicy(Box::default()),
+            35 => Request::Query(Box::default()),
+            36 => Request::RestoreTableFromBackup(Box::default()),
+            37 => Request::RestoreTableToPointInTime(Box::default()),
+            38 => Request::Scan(Box::default()),
+            39 => Request::TagResource(Box::default()),
+            40 => Request::TransactGetItems(Box::default()),
+            41 => Request::TransactWriteItems(Box::default()),
+            42 => Request::UntagResource(Box::default()),
+            43 => Request::UpdateContinuousBackups(Box::default()),
+            44 => Request::UpdateContributorInsights(Box::default()),
+            45 => Request::UpdateItem(Box::default()),
+            46 => Request::UpdateKinesisStreamingDestination(Box::default()),
+            47 => Request::UpdateTable(Box::default()),
+            48 => Request::UpdateTimeToLive(Box::default()),
             _ => return None,
         })
     }
@@ -729,46 +817,52 @@ impl Model for Api {
             Request::BatchExecuteStatement(_) => 0,
             Request::BatchGetItem(_) => 1,
             Request::BatchWriteItem(_) => 2,
-            Request::CreateTable(_) => 3,
-            Request::DeleteItem(_) => 4,
-            Request::DeleteResourcePolicy(_) => 5,
-            Request::DeleteTable(_) => 6,
-            Request::DescribeContinuousBackups(_) => 7,
-            Request::DescribeContributorInsights(_) => 8,
-            Request::DescribeEndpoints(_) => 9,
-            Request::DescribeExport(_) => 10,
-            Request::DescribeGlobalTable(_) => 11,
-            Request::DescribeImport(_) => 12,
-            Request::DescribeKinesisStreamingDestination(_) => 13,
-            Request::DescribeLimits(_) => 14,
-            Request::DescribeTable(_) => 15,
-            Request::DescribeTimeToLive(_) => 16,
-            Request::DisableKinesisStreamingDestination(_) => 17,
-            Request::EnableKinesisStreamingDestination(_) => 18,
-            Request::ExecuteStatement(_) => 19,
-            Request::ExecuteTransaction(_) => 20,
-            Request::GetItem(_) => 21,
-            Request::GetResourcePolicy(_) => 22,
-            Request::ListContributorInsights(_) => 23,
-            Request::ListExports(_) => 24,
-            Request::ListGlobalTables(_) => 25,
-            Request::ListImports(_) => 26,
-            Request::ListTables(_) => 27,
-            Request::ListTagsOfResource(_) => 28,
-            Request::PutItem(_) => 29,
-            Request::PutResourcePolicy(_) => 30,
-            Request::Query(_) => 31,
-            Request::Scan(_) => 32,
-            Request::TagResource(_) => 33,
-            Request::TransactGetItems(_) => 34,
-            Request::TransactWriteItems(_) => 35,
-            Request::UntagResource(_) => 36,
-            Request::UpdateContinuousBackups(_) => 37,
-            Request::UpdateContributorInsights(_) => 38,
-            Request::UpdateItem(_) => 39,
-            Request::UpdateKinesisStreamingDestination(_) => 40,
-            Request::UpdateTable(_) => 41,
-            Request::UpdateTimeToLive(_) => 42,
+            Request::CreateBackup(_) => 3,
+            Request::CreateTable(_) => 4,
+            Request::DeleteBackup(_) => 5,
+            Request::DeleteItem(_) => 6,
+            Request::DeleteResourcePolicy(_) => 7,
+            Request::DeleteTable(_) => 8,
+            Request::DescribeBackup(_) => 9,
+            Request::DescribeContinuousBackups(_) => 10,
+            Request::DescribeContributorInsights(_) => 11,
+            Request::DescribeEndpoints(_) => 12,
+            Request::DescribeExport(_) => 13,
+            Request::DescribeGlobalTable(_) => 14,
+            Request::DescribeImport(_) => 15,
+            Request::DescribeKinesisStreamingDestination(_) => 16,
+            Request::DescribeLimits(_) => 17,
+            Request::DescribeTable(_) => 18,
+            Request::DescribeTimeToLive(_) => 19,
+            Request::DisableKinesisStreamingDestination(_) => 20,
+            Request::EnableKinesisStreamingDestination(_) => 21,
+            Request::ExecuteStatement(_) => 22,
+            Request::ExecuteTransaction(_) => 23,
+            Request::GetItem(_) => 24,
+            Request::GetResourcePolicy(_) => 25,
+            Request::ListBackups(_) => 26,
+            Request::ListContributorInsights(_) => 27,
+            Request::ListExports(_) => 28,
+            Request::ListGlobalTables(_) => 29,
+            Request::ListImports(_) => 30,
+            Request::ListTables(_) => 31,
+            Request::ListTagsOfResource(_) => 32,
+            Request::PutItem(_) => 33,
+            Request::PutResourcePolicy(_) => 34,
+            Request::Query(_) => 35,
+            Request::RestoreTableFromBackup(_) => 36,
+            Request::RestoreTableToPointInTime(_) => 37,
+            Request::Scan(_) => 38,
+            Request::TagResource(_) => 39,
+            Request::TransactGetItems(_) => 40,
+            Request::TransactWriteItems(_) => 41,
+            Request::UntagResource(_) => 42,
+            Request::UpdateContinuousBackups(_) => 43,
+            Request::UpdateContributorInsights(_) => 44,
+            Request::UpdateItem(_) => 45,
+            Request::UpdateKinesisStreamingDestination(_) => 46,
+            Request::UpdateTable(_) => 47,
+            Request::UpdateTimeToLive(_) => 48,
         };
         &SERVICE.operations[index]
     }
@@ -778,10 +872,13 @@ impl Model for Api {
             Request::BatchExecuteStatement(input) => &**input,
             Request::BatchGetItem(input) => &**input,
             Request::BatchWriteItem(input) => &**input,
+            Request::CreateBackup(input) => &**input,
             Request::CreateTable(input) => &**input,
+            Request::DeleteBackup(input) => &**input,
             Request::DeleteItem(input) => &**input,
             Request::DeleteResourcePolicy(input) => &**input,
             Request::DeleteTable(input) => &**input,
+            Request::DescribeBackup(input) => &**input,
             Request::DescribeContinuousBackups(input) => &**input,
             Request::DescribeContributorInsights(input) => &**input,
             Request::DescribeEndpoints(input) => &**input,
@@ -798,6 +895,7 @@ impl Model for Api {
             Request::ExecuteTransaction(input) => &**input,
             Request::GetItem(input) => &**input,
             Request::GetResourcePolicy(input) => &**input,
+            Request::ListBackups(input) => &**input,
             Request::ListContributorInsights(input) => &**input,
             Request::ListExports(input) => &**input,
             Request::ListGlobalTables(input) => &**input,
@@ -807,6 +905,8 @@ impl Model for Api {
             Request::PutItem(input) => &**input,
             Request::PutResourcePolicy(input) => &**input,
             Request::Query(input) => &**input,
+            Request::RestoreTableFromBackup(input) => &**input,
+            Request::RestoreTableToPointInTime(input) => &**input,
             Request::Scan(input) => &**input,
             Request::TagResource(input) => &**input,
             Request::TransactGetItems(input) => &**input,
@@ -826,10 +926,13 @@ impl Model for Api {
             Request::BatchExecuteStatement(input) => &mut **input,
             Request::BatchGetItem(input) => &mut **input,
             Request::BatchWriteItem(input) => &mut **input,
+            Request::CreateBackup(input) => &mut **input,
             Request::CreateTable(input) => &mut **input,
+            Request::DeleteBackup(input) => &mut **input,
             Request::DeleteItem(input) => &mut **input,
             Request::DeleteResourcePolicy(input) => &mut **input,
             Request::DeleteTable(input) => &mut **input,
+            Request::DescribeBackup(input) => &mut **input,
             Request::DescribeContinuousBackups(input) => &mut **input,
             Request::DescribeContributorInsights(input) => &mut **input,
             Request::DescribeEndpoints(input) => &mut **input,
@@ -846,6 +949,7 @@ impl Model for Api {
             Request::ExecuteTransaction(input) => &mut **input,
             Request::GetItem(input) => &mut **input,
             Request::GetResourcePolicy(input) => &mut **input,
+            Request::ListBackups(input) => &mut **input,
             Request::ListContributorInsights(input) => &mut **input,
             Request::ListExports(input) => &mut **input,
             Request::ListGlobalTables(input) => &mut **input,
@@ -855,6 +959,8 @@ impl Model for Api {
             Request::PutItem(input) => &mut **input,
             Request::PutResourcePolicy(input) => &mut **input,
             Request::Query(input) => &mut **input,
+            Request::RestoreTableFromBackup(input) => &mut **input,
+            Request::RestoreTableToPointInTime(input) => &mut **input,
             Request::Scan(input) => &mut **input,
             Request::TagResource(input) => &mut **input,
             Request::TransactGetItems(input) => &mut **input,
@@ -874,46 +980,52 @@ impl Model for Api {
             0 => Response::BatchExecuteStatement(Box::default()),
             1 => Response::BatchGetItem(Box::default()),
             2 => Response::BatchWriteItem(Box::default()),
-            3 => Response::CreateTable(Box::default()),
-            4 => Response::DeleteItem(Box::default()),
-            5 => Response::DeleteResourcePolicy(Box::default()),
-            6 => Response::DeleteTable(Box::default()),
-            7 => Response::DescribeContinuousBackups(Box::default()),
-            8 => Response::DescribeContributorInsights(Box::default()),
-            9 => Response::DescribeEndpoints(Box::default()),
-            10 => Response::DescribeExport(Box::default()),
-            11 => Response::DescribeGlobalTable(Box::default()),
-            12 => Response::DescribeImport(Box::default()),
-            13 => Response::DescribeKinesisStreamingDestination(Box::default()),
-            14 => Response::DescribeLimits(Box::default()),
-            15 => Response::DescribeTable(Box::default()),
-            16 => Response::DescribeTimeToLive(Box::default()),
-            17 => Response::DisableKinesisStreamingDestination(Box::default()),
-            18 => Response::EnableKinesisStreamingDestination(Box::default()),
-            19 => Response::ExecuteStatement(Box::default()),
-            20 => Response::ExecuteTransaction(Box::default()),
-            21 => Response::GetItem(Box::default()),
-            22 => Response::GetResourcePolicy(Box::default()),
-            23 => Response::ListContributorInsights(Box::default()),
-            24 => Response::ListExports(Box::default()),
-            25 => Response::ListGlobalTables(Box::default()),
-            26 => Response::ListImports(Box::default()),
-            27 => Response::ListTables(Box::default()),
-            28 => Response::ListTagsOfResource(Box::default()),
-            29 => Response::PutItem(Box::default()),
-            30 => Response::PutResourcePolicy(Box::default()),
-            31 => Response::Query(Box::default()),
-            32 => Response::Scan(Box::default()),
-            33 => Response::TagResource,
-            34 => Response::TransactGetItems(Box::default()),
-            35 => Response::TransactWriteItems(Box::default()),
-            36 => Response::UntagResource,
-            37 => Response::UpdateContinuousBackups(Box::default()),
-            38 => Response::UpdateContributorInsights(Box::default()),
-            39 => Response::UpdateItem(Box::default()),
-            40 => Response::UpdateKinesisStreamingDestination(Box::default()),
-            41 => Response::UpdateTable(Box::default()),
-            42 => Response::UpdateTimeToLive(Box::default()),
+            3 => Response::CreateBackup(Box::default()),
+            4 => Response::CreateTable(Box::default()),
+            5 => Response::DeleteBackup(Box::default()),
+            6 => Response::DeleteItem(Box::default()),
+            7 => Response::DeleteResourcePolicy(Box::default()),
+            8 => Response::DeleteTable(Box::default()),
+            9 => Response::DescribeBackup(Box::default()),
+            10 => Response::DescribeContinuousBackups(Box::default()),
+            11 => Response::DescribeContributorInsights(Box::default()),
+            12 => Response::DescribeEndpoints(Box::default()),
+            13 => Response::DescribeExport(Box::default()),
+            14 => Response::DescribeGlobalTable(Box::default()),
+            15 => Response::DescribeImport(Box::default()),
+            16 => Response::DescribeKinesisStreamingDestination(Box::default()),
+            17 => Response::DescribeLimits(Box::default()),
+            18 => Response::DescribeTable(Box::default()),
+            19 => Response::DescribeTimeToLive(Box::default()),
+            20 => Response::DisableKinesisStreamingDestination(Box::default()),
+            21 => Response::EnableKinesisStreamingDestination(Box::default()),
+            22 => Response::ExecuteStatement(Box::default()),
+            23 => Response::ExecuteTransaction(Box::default()),
+            24 => Response::GetItem(Box::default()),
+            25 => Response::GetResourcePolicy(Box::default()),
+            26 => Response::ListBackups(Box::default()),
+            27 => Response::ListContributorInsights(Box::default()),
+            28 => Response::ListExports(Box::default()),
+            29 => Response::ListGlobalTables(Box::default()),
+            30 => Response::ListImports(Box::default()),
+            31 => Response::ListTables(Box::default()),
+            32 => Response::ListTagsOfResource(Box::default()),
+            33 => Response::PutItem(Box::default()),
+            34 => Response::PutResourcePolicy(Box::default()),
+            35 => Response::Query(Box::default()),
+            36 => Response::RestoreTableFromBackup(Box::default()),
+            37 => Response::RestoreTableToPointInTime(Box::default()),
+            38 => Response::Scan(Box::default()),
+            39 => Response::TagResource,
+            40 => Response::TransactGetItems(Box::default()),
+            41 => Response::TransactWriteItems(Box::default()),
+            42 => Response::UntagResource,
+            43 => Response::UpdateContinuousBackups(Box::default()),
+            44 => Response::UpdateContributorInsights(Box::default()),
+            45 => Response::UpdateItem(Box::default()),
+            46 => Response::UpdateKinesisStreamingDestination(Box::default()),
+            47 => Response::UpdateTable(Box::default()),
+            48 => Response::UpdateTimeToLive(Box::default()),
             _ => return None,
         })
     }
@@ -923,10 +1035,13 @@ impl Model for Api {
             Response::BatchExecuteStatement(output) => Some(&**output),
             Response::BatchGetItem(output) => Some(&**output),
             Response::BatchWriteItem(output) => Some(&**output),
+            Response::CreateBackup(output) => Some(&**output),
             Response::CreateTable(output) => Some(&**output),
+            Response::DeleteBackup(output) => Some(&**output),
             Response::DeleteItem(output) => Some(&**output),
             Response::DeleteResourcePolicy(output) => Some(&**output),
             Response::DeleteTable(output) => Some(&**output),
+            Response::DescribeBackup(output) => Some(&**output),
             Response::DescribeContinuousBackups(output) => Some(&**output),
             Response::DescribeContributorInsights(output) => Some(&**output),
             Response::DescribeEndpoints(output) => Some(&**output),
@@ -943,6 +1058,7 @@ impl Model for Api {
             Response::ExecuteTransaction(output) => Some(&**output),
             Response::GetItem(output) => Some(&**output),
             Response::GetResourcePolicy(output) => Some(&**output),
+            Response::ListBackups(output) => Some(&**output),
             Response::ListContributorInsights(output) => Some(&**output),
             Response::ListExports(output) => Some(&**output),
             Response::ListGlobalTables(output) => Some(&**output),
@@ -952,6 +1068,8 @@ impl Model for Api {
             Response::PutItem(output) => Some(&**output),
             Response::PutResourcePolicy(output) => Some(&**output),
             Response::Query(output) => Some(&**output),
+            Response::RestoreTableFromBackup(output) => Some(&**output),
+            Response::RestoreTableToPointInTime(output) => Some(&**output),
             Response::Scan(output) => Some(&**output),
             Response::TagResource => None,
             Response::TransactGetItems(output) => Some(&**output),
@@ -971,10 +1089,13 @@ impl Model for Api {
             Response::BatchExecuteStatement(output) => Some(&mut **output),
             Response::BatchGetItem(output) => Some(&mut **output),
             Response::BatchWriteItem(output) => Some(&mut **output),
+            Response::CreateBackup(output) => Some(&mut **output),
             Response::CreateTable(output) => Some(&mut **output),
+            Response::DeleteBackup(output) => Some(&mut **output),
             Response::DeleteItem(output) => Some(&mut **output),
             Response::DeleteResourcePolicy(output) => Some(&mut **output),
             Response::DeleteTable(output) => Some(&mut **output),
+            Response::DescribeBackup(output) => Some(&mut **output),
             Response::DescribeContinuousBackups(output) => Some(&mut **output),
             Response::DescribeContributorInsights(output) => Some(&mut **output),
             Response::DescribeEndpoints(output) => Some(&mut **output),
@@ -991,6 +1112,7 @@ impl Model for Api {
             Response::ExecuteTransaction(output) => Some(&mut **output),
             Response::GetItem(output) => Some(&mut **output),
             Response::GetResourcePolicy(output) => Some(&mut **output),
+            Response::ListBackups(output) => Some(&mut **output),
             Response::ListContributorInsights(output) => Some(&mut **output),
             Response::ListExports(output) => Some(&mut **output),
             Response::ListGlobalTables(output) => Some(&mut **output),
@@ -1000,6 +1122,8 @@ impl Model for Api {
             Response::PutItem(output) => Some(&mut **output),
             Response::PutResourcePolicy(output) => Some(&mut **output),
             Response::Query(output) => Some(&mut **output),
+            Response::RestoreTableFromBackup(output) => Some(&mut **output),
+            Response::RestoreTableToPointInTime(output) => Some(&mut **output),
             Response::Scan(output) => Some(&mut **output),
             Response::TagResource => None,
             Response::TransactGetItems(output) => Some(&mut **output),

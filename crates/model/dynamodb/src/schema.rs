@@ -49,6 +49,55 @@ pub(crate) static ATTRIBUTE_VALUE_UPDATE: Schema = Schema::structure(
 pub(crate) static AVAILABILITY_ERROR_MESSAGE: Schema = Schema::string("AvailabilityErrorMessage");
 pub(crate) static BACKFILLING: Schema = Schema::boolean("Backfilling");
 pub(crate) static BACKUP_ARN: Schema = Schema::string("BackupArn").min(37).max(1024);
+pub(crate) static BACKUP_CREATION_DATE_TIME: Schema = Schema::timestamp("BackupCreationDateTime");
+pub(crate) static BACKUP_DESCRIPTION: Schema = Schema::structure(
+    "BackupDescription",
+    &[
+        Member::new("BackupDetails", &BACKUP_DETAILS),
+        Member::new("SourceTableDetails", &SOURCE_TABLE_DETAILS),
+        Member::new("SourceTableFeatureDetails", &SOURCE_TABLE_FEATURE_DETAILS),
+    ],
+);
+pub(crate) static BACKUP_DETAILS: Schema = Schema::structure(
+    "BackupDetails",
+    &[
+        Member::new("BackupArn", &BACKUP_ARN).required(),
+        Member::new("BackupName", &BACKUP_NAME).required(),
+        Member::new("BackupSizeBytes", &BACKUP_SIZE_BYTES),
+        Member::new("BackupStatus", &BACKUP_STATUS).required(),
+        Member::new("BackupType", &BACKUP_TYPE).required(),
+        Member::new("BackupCreationDateTime", &BACKUP_CREATION_DATE_TIME).required(),
+        Member::new("BackupExpiryDateTime", &DATE),
+    ],
+);
+pub(crate) static BACKUP_IN_USE_EXCEPTION: Schema =
+    Schema::structure("BackupInUseException", &[Member::new("message", &ERROR_MESSAGE)]);
+static PATTERN_OF_BACKUP_NAME: Pattern = Pattern::new("[a-zA-Z0-9_.-]+", "[a-zA-Z0-9_.-]+", None);
+pub(crate) static BACKUP_NAME: Schema = Schema::string("BackupName").min(3).max(255).pattern(&PATTERN_OF_BACKUP_NAME);
+pub(crate) static BACKUP_NOT_FOUND_EXCEPTION: Schema =
+    Schema::structure("BackupNotFoundException", &[Member::new("message", &ERROR_MESSAGE)]);
+pub(crate) static BACKUP_SIZE_BYTES: Schema = Schema::long("BackupSizeBytes").min(0);
+pub(crate) static BACKUP_STATUS: Schema = Schema::enumeration("BackupStatus", &["CREATING", "DELETED", "AVAILABLE"]);
+pub(crate) static BACKUP_SUMMARIES: Schema = Schema::list("BackupSummaries", &BACKUP_SUMMARY);
+pub(crate) static BACKUP_SUMMARY: Schema = Schema::structure(
+    "BackupSummary",
+    &[
+        Member::new("TableName", &TABLE_NAME),
+        Member::new("TableId", &TABLE_ID),
+        Member::new("TableArn", &TABLE_ARN),
+        Member::new("BackupArn", &BACKUP_ARN),
+        Member::new("BackupName", &BACKUP_NAME),
+        Member::new("BackupCreationDateTime", &BACKUP_CREATION_DATE_TIME),
+        Member::new("BackupExpiryDateTime", &DATE),
+        Member::new("BackupStatus", &BACKUP_STATUS),
+        Member::new("BackupType", &BACKUP_TYPE),
+        Member::new("BackupSizeBytes", &BACKUP_SIZE_BYTES),
+    ],
+);
+pub(crate) static BACKUP_TYPE: Schema = Schema::enumeration("BackupType", &["USER", "SYSTEM", "AWS_BACKUP"]);
+pub(crate) static BACKUP_TYPE_FILTER: Schema =
+    Schema::enumeration("BackupTypeFilter", &["USER", "SYSTEM", "AWS_BACKUP", "ALL"]);
+pub(crate) static BACKUPS_INPUT_LIMIT: Schema = Schema::integer("BackupsInputLimit").min(1).max(100);
 pub(crate) static BATCH_EXECUTE_STATEMENT_INPUT: Schema = Schema::structure(
     "BatchExecuteStatementInput",
     &[
@@ -261,6 +310,12 @@ pub(crate) static CONTRIBUTOR_INSIGHTS_SUMMARY: Schema = Schema::structure(
         Member::new("ContributorInsightsMode", &CONTRIBUTOR_INSIGHTS_MODE),
     ],
 );
+pub(crate) static CREATE_BACKUP_INPUT: Schema = Schema::structure(
+    "CreateBackupInput",
+    &[Member::new("TableName", &TABLE_ARN).required(), Member::new("BackupName", &BACKUP_NAME).required()],
+);
+pub(crate) static CREATE_BACKUP_OUTPUT: Schema =
+    Schema::structure("CreateBackupOutput", &[Member::new("BackupDetails", &BACKUP_DETAILS)]);
 pub(crate) static CREATE_GLOBAL_SECONDARY_INDEX_ACTION: Schema = Schema::structure(
     "CreateGlobalSecondaryIndexAction",
     &[
@@ -347,6 +402,10 @@ pub(crate) static DELETE: Schema = Schema::structure(
         Member::new("ReturnValuesOnConditionCheckFailure", &RETURN_VALUES_ON_CONDITION_CHECK_FAILURE),
     ],
 );
+pub(crate) static DELETE_BACKUP_INPUT: Schema =
+    Schema::structure("DeleteBackupInput", &[Member::new("BackupArn", &BACKUP_ARN).required()]);
+pub(crate) static DELETE_BACKUP_OUTPUT: Schema =
+    Schema::structure("DeleteBackupOutput", &[Member::new("BackupDescription", &BACKUP_DESCRIPTION)]);
 pub(crate) static DELETE_GLOBAL_SECONDARY_INDEX_ACTION: Schema =
     Schema::structure("DeleteGlobalSecondaryIndexAction", &[Member::new("IndexName", &INDEX_NAME).required()]);
 pub(crate) static DELETE_GLOBAL_TABLE_WITNESS_GROUP_MEMBER_ACTION: Schema = Schema::structure(
@@ -400,6 +459,10 @@ pub(crate) static DELETE_VECTOR_INDEX_ACTION: Schema = Schema::structure(
     &[Member::new("IndexName", &INDEX_NAME).required().refused(Tolerated::Nothing)],
 );
 pub(crate) static DELETION_PROTECTION_ENABLED: Schema = Schema::boolean("DeletionProtectionEnabled");
+pub(crate) static DESCRIBE_BACKUP_INPUT: Schema =
+    Schema::structure("DescribeBackupInput", &[Member::new("BackupArn", &BACKUP_ARN).required()]);
+pub(crate) static DESCRIBE_BACKUP_OUTPUT: Schema =
+    Schema::structure("DescribeBackupOutput", &[Member::new("BackupDescription", &BACKUP_DESCRIPTION)]);
 pub(crate) static DESCRIBE_CONTINUOUS_BACKUPS_INPUT: Schema =
     Schema::structure("DescribeContinuousBackupsInput", &[Member::new("TableName", &TABLE_ARN).required()]);
 pub(crate) static DESCRIBE_CONTINUOUS_BACKUPS_OUTPUT: Schema = Schema::structure(
@@ -672,6 +735,16 @@ pub(crate) static GLOBAL_SECONDARY_INDEX_DESCRIPTION: Schema = Schema::structure
 );
 pub(crate) static GLOBAL_SECONDARY_INDEX_DESCRIPTION_LIST: Schema =
     Schema::list("GlobalSecondaryIndexDescriptionList", &GLOBAL_SECONDARY_INDEX_DESCRIPTION);
+pub(crate) static GLOBAL_SECONDARY_INDEX_INFO: Schema = Schema::structure(
+    "GlobalSecondaryIndexInfo",
+    &[
+        Member::new("IndexName", &INDEX_NAME),
+        Member::new("KeySchema", &KEY_SCHEMA),
+        Member::new("Projection", &PROJECTION),
+        Member::new("ProvisionedThroughput", &PROVISIONED_THROUGHPUT),
+        Member::new("OnDemandThroughput", &ON_DEMAND_THROUGHPUT),
+    ],
+);
 pub(crate) static GLOBAL_SECONDARY_INDEX_LIST: Schema =
     Schema::list("GlobalSecondaryIndexList", &GLOBAL_SECONDARY_INDEX);
 pub(crate) static GLOBAL_SECONDARY_INDEX_UPDATE: Schema = Schema::structure(
@@ -692,6 +765,8 @@ pub(crate) static GLOBAL_SECONDARY_INDEX_WARM_THROUGHPUT_DESCRIPTION: Schema = S
         Member::new("Status", &INDEX_STATUS),
     ],
 );
+pub(crate) static GLOBAL_SECONDARY_INDEXES: Schema =
+    Schema::list("GlobalSecondaryIndexes", &GLOBAL_SECONDARY_INDEX_INFO);
 pub(crate) static GLOBAL_TABLE: Schema = Schema::structure(
     "GlobalTable",
     &[Member::new("GlobalTableName", &TABLE_NAME), Member::new("ReplicationGroup", &REPLICA_LIST)],
@@ -800,6 +875,8 @@ pub(crate) static INPUT_FORMAT_OPTIONS: Schema =
 pub(crate) static INTEGER: Schema = Schema::integer("Integer");
 pub(crate) static INTERNAL_SERVER_ERROR: Schema =
     Schema::structure("InternalServerError", &[Member::new("message", &ERROR_MESSAGE)]);
+pub(crate) static INVALID_RESTORE_TIME_EXCEPTION: Schema =
+    Schema::structure("InvalidRestoreTimeException", &[Member::new("message", &ERROR_MESSAGE)]);
 pub(crate) static ITEM_COLLECTION_KEY_ATTRIBUTE_MAP: Schema =
     Schema::map("ItemCollectionKeyAttributeMap", &ATTRIBUTE_NAME, &ATTRIBUTE_VALUE);
 pub(crate) static ITEM_COLLECTION_METRICS: Schema = Schema::structure(
@@ -880,6 +957,21 @@ pub(crate) static LAST_UPDATE_DATE_TIME: Schema = Schema::timestamp("LastUpdateD
 pub(crate) static LIMIT_EXCEEDED_EXCEPTION: Schema =
     Schema::structure("LimitExceededException", &[Member::new("message", &ERROR_MESSAGE)]);
 pub(crate) static LIST_ATTRIBUTE_VALUE: Schema = Schema::list("ListAttributeValue", &ATTRIBUTE_VALUE);
+pub(crate) static LIST_BACKUPS_INPUT: Schema = Schema::structure(
+    "ListBackupsInput",
+    &[
+        Member::new("TableName", &TABLE_ARN),
+        Member::new("Limit", &BACKUPS_INPUT_LIMIT),
+        Member::new("TimeRangeLowerBound", &TIME_RANGE_LOWER_BOUND),
+        Member::new("TimeRangeUpperBound", &TIME_RANGE_UPPER_BOUND),
+        Member::new("ExclusiveStartBackupArn", &BACKUP_ARN),
+        Member::new("BackupType", &BACKUP_TYPE_FILTER),
+    ],
+);
+pub(crate) static LIST_BACKUPS_OUTPUT: Schema = Schema::structure(
+    "ListBackupsOutput",
+    &[Member::new("BackupSummaries", &BACKUP_SUMMARIES), Member::new("LastEvaluatedBackupArn", &BACKUP_ARN)],
+);
 pub(crate) static LIST_CONTRIBUTOR_INSIGHTS_INPUT: Schema = Schema::structure(
     "ListContributorInsightsInput",
     &[
@@ -972,7 +1064,16 @@ pub(crate) static LOCAL_SECONDARY_INDEX_DESCRIPTION: Schema = Schema::structure(
 );
 pub(crate) static LOCAL_SECONDARY_INDEX_DESCRIPTION_LIST: Schema =
     Schema::list("LocalSecondaryIndexDescriptionList", &LOCAL_SECONDARY_INDEX_DESCRIPTION);
+pub(crate) static LOCAL_SECONDARY_INDEX_INFO: Schema = Schema::structure(
+    "LocalSecondaryIndexInfo",
+    &[
+        Member::new("IndexName", &INDEX_NAME),
+        Member::new("KeySchema", &KEY_SCHEMA),
+        Member::new("Projection", &PROJECTION),
+    ],
+);
 pub(crate) static LOCAL_SECONDARY_INDEX_LIST: Schema = Schema::list("LocalSecondaryIndexList", &LOCAL_SECONDARY_INDEX);
+pub(crate) static LOCAL_SECONDARY_INDEXES: Schema = Schema::list("LocalSecondaryIndexes", &LOCAL_SECONDARY_INDEX_INFO);
 pub(crate) static LONG: Schema = Schema::long("Long");
 pub(crate) static LONG_OBJECT: Schema = Schema::long("LongObject");
 pub(crate) static MAP_ATTRIBUTE_VALUE: Schema = Schema::map("MapAttributeValue", &ATTRIBUTE_NAME, &ATTRIBUTE_VALUE);
@@ -1021,12 +1122,14 @@ pub(crate) static POINT_IN_TIME_RECOVERY_DESCRIPTION: Schema = Schema::structure
 pub(crate) static POINT_IN_TIME_RECOVERY_SPECIFICATION: Schema = Schema::structure(
     "PointInTimeRecoverySpecification",
     &[
-        Member::new("PointInTimeRecoveryEnabled", &BOOLEAN_OBJECT).required().refused(Tolerated::Empty),
+        Member::new("PointInTimeRecoveryEnabled", &BOOLEAN_OBJECT).required(),
         Member::new("RecoveryPeriodInDays", &RECOVERY_PERIOD_IN_DAYS),
     ],
 );
 pub(crate) static POINT_IN_TIME_RECOVERY_STATUS: Schema =
     Schema::enumeration("PointInTimeRecoveryStatus", &["ENABLED", "DISABLED"]);
+pub(crate) static POINT_IN_TIME_RECOVERY_UNAVAILABLE_EXCEPTION: Schema =
+    Schema::structure("PointInTimeRecoveryUnavailableException", &[Member::new("message", &ERROR_MESSAGE)]);
 pub(crate) static POLICY_NOT_FOUND_EXCEPTION: Schema =
     Schema::structure("PolicyNotFoundException", &[Member::new("message", &ERROR_MESSAGE)]);
 pub(crate) static POLICY_REVISION_ID: Schema = Schema::string("PolicyRevisionId").min(1).max(255);
@@ -1244,6 +1347,41 @@ pub(crate) static RESTORE_SUMMARY: Schema = Schema::structure(
         Member::new("RestoreInProgress", &RESTORE_IN_PROGRESS).required(),
     ],
 );
+pub(crate) static RESTORE_TABLE_FROM_BACKUP_INPUT: Schema = Schema::structure(
+    "RestoreTableFromBackupInput",
+    &[
+        Member::new("TargetTableName", &TABLE_NAME).required(),
+        Member::new("BackupArn", &BACKUP_ARN).required(),
+        Member::new("BillingModeOverride", &BILLING_MODE),
+        Member::new("GlobalSecondaryIndexOverride", &GLOBAL_SECONDARY_INDEX_LIST),
+        Member::new("LocalSecondaryIndexOverride", &LOCAL_SECONDARY_INDEX_LIST),
+        Member::new("ProvisionedThroughputOverride", &PROVISIONED_THROUGHPUT),
+        Member::new("OnDemandThroughputOverride", &ON_DEMAND_THROUGHPUT).stored(),
+        Member::new("SSESpecificationOverride", &SSE_SPECIFICATION).refused(Tolerated::Empty),
+        Member::new("VectorIndexOverride", &VECTOR_INDEX_LIST).refused(Tolerated::Empty),
+    ],
+);
+pub(crate) static RESTORE_TABLE_FROM_BACKUP_OUTPUT: Schema =
+    Schema::structure("RestoreTableFromBackupOutput", &[Member::new("TableDescription", &TABLE_DESCRIPTION)]);
+pub(crate) static RESTORE_TABLE_TO_POINT_IN_TIME_INPUT: Schema = Schema::structure(
+    "RestoreTableToPointInTimeInput",
+    &[
+        Member::new("SourceTableArn", &TABLE_ARN),
+        Member::new("SourceTableName", &TABLE_NAME),
+        Member::new("TargetTableName", &TABLE_NAME).required(),
+        Member::new("UseLatestRestorableTime", &BOOLEAN_OBJECT),
+        Member::new("RestoreDateTime", &DATE),
+        Member::new("BillingModeOverride", &BILLING_MODE),
+        Member::new("GlobalSecondaryIndexOverride", &GLOBAL_SECONDARY_INDEX_LIST),
+        Member::new("LocalSecondaryIndexOverride", &LOCAL_SECONDARY_INDEX_LIST),
+        Member::new("ProvisionedThroughputOverride", &PROVISIONED_THROUGHPUT),
+        Member::new("OnDemandThroughputOverride", &ON_DEMAND_THROUGHPUT).stored(),
+        Member::new("SSESpecificationOverride", &SSE_SPECIFICATION).refused(Tolerated::Empty),
+        Member::new("VectorIndexOverride", &VECTOR_INDEX_LIST).refused(Tolerated::Empty),
+    ],
+);
+pub(crate) static RESTORE_TABLE_TO_POINT_IN_TIME_OUTPUT: Schema =
+    Schema::structure("RestoreTableToPointInTimeOutput", &[Member::new("TableDescription", &TABLE_DESCRIPTION)]);
 pub(crate) static RETURN_CONSUMED_CAPACITY: Schema =
     Schema::enumeration("ReturnConsumedCapacity", &["INDEXES", "TOTAL", "NONE"]);
 pub(crate) static RETURN_ITEM_COLLECTION_METRICS: Schema =
@@ -1337,6 +1475,32 @@ pub(crate) static SECONDARY_INDEXES_CAPACITY_MAP: Schema =
     Schema::map("SecondaryIndexesCapacityMap", &INDEX_NAME, &CAPACITY);
 pub(crate) static SELECT: Schema =
     Schema::enumeration("Select", &["SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES"]);
+pub(crate) static SOURCE_TABLE_DETAILS: Schema = Schema::structure(
+    "SourceTableDetails",
+    &[
+        Member::new("TableName", &TABLE_NAME).required(),
+        Member::new("TableId", &TABLE_ID).required(),
+        Member::new("TableArn", &TABLE_ARN),
+        Member::new("TableSizeBytes", &LONG_OBJECT),
+        Member::new("KeySchema", &KEY_SCHEMA).required(),
+        Member::new("TableCreationDateTime", &TABLE_CREATION_DATE_TIME).required(),
+        Member::new("ProvisionedThroughput", &PROVISIONED_THROUGHPUT).required(),
+        Member::new("OnDemandThroughput", &ON_DEMAND_THROUGHPUT),
+        Member::new("ItemCount", &ITEM_COUNT),
+        Member::new("BillingMode", &BILLING_MODE),
+    ],
+);
+pub(crate) static SOURCE_TABLE_FEATURE_DETAILS: Schema = Schema::structure(
+    "SourceTableFeatureDetails",
+    &[
+        Member::new("LocalSecondaryIndexes", &LOCAL_SECONDARY_INDEXES),
+        Member::new("GlobalSecondaryIndexes", &GLOBAL_SECONDARY_INDEXES),
+        Member::new("StreamDescription", &STREAM_SPECIFICATION),
+        Member::new("TimeToLiveDescription", &TIME_TO_LIVE_DESCRIPTION),
+        Member::new("SSEDescription", &SSE_DESCRIPTION),
+        Member::new("VectorIndexes", &VECTOR_INDEXES),
+    ],
+);
 pub(crate) static STREAM_ARN: Schema = Schema::string("StreamArn").min(37).max(1024);
 pub(crate) static STREAM_ENABLED: Schema = Schema::boolean("StreamEnabled");
 pub(crate) static STREAM_SPECIFICATION: Schema = Schema::structure(
@@ -1348,12 +1512,15 @@ pub(crate) static STREAM_VIEW_TYPE: Schema =
 pub(crate) static STRING: Schema = Schema::string("String");
 pub(crate) static STRING_ATTRIBUTE_VALUE: Schema = Schema::string("StringAttributeValue");
 pub(crate) static STRING_SET_ATTRIBUTE_VALUE: Schema = Schema::list("StringSetAttributeValue", &STRING_ATTRIBUTE_VALUE);
+pub(crate) static TABLE_ALREADY_EXISTS_EXCEPTION: Schema =
+    Schema::structure("TableAlreadyExistsException", &[Member::new("message", &ERROR_MESSAGE)]);
 pub(crate) static TABLE_ARN: Schema = Schema::string("TableArn").min(1).max(1024);
 pub(crate) static TABLE_CLASS: Schema = Schema::enumeration("TableClass", &["STANDARD", "STANDARD_INFREQUENT_ACCESS"]);
 pub(crate) static TABLE_CLASS_SUMMARY: Schema = Schema::structure(
     "TableClassSummary",
     &[Member::new("TableClass", &TABLE_CLASS), Member::new("LastUpdateDateTime", &DATE)],
 );
+pub(crate) static TABLE_CREATION_DATE_TIME: Schema = Schema::timestamp("TableCreationDateTime");
 pub(crate) static TABLE_CREATION_PARAMETERS: Schema = Schema::structure(
     "TableCreationParameters",
     &[
@@ -1409,6 +1576,8 @@ static PATTERN_OF_TABLE_ID: Pattern = Pattern::new(
     None,
 );
 pub(crate) static TABLE_ID: Schema = Schema::string("TableId").pattern(&PATTERN_OF_TABLE_ID);
+pub(crate) static TABLE_IN_USE_EXCEPTION: Schema =
+    Schema::structure("TableInUseException", &[Member::new("message", &ERROR_MESSAGE)]);
 static PATTERN_OF_TABLE_NAME: Pattern = Pattern::new("[a-zA-Z0-9_.-]+", "[a-zA-Z0-9_.-]+", None);
 pub(crate) static TABLE_NAME: Schema = Schema::string("TableName").min(3).max(255).pattern(&PATTERN_OF_TABLE_NAME);
 pub(crate) static TABLE_NAME_LIST: Schema = Schema::list("TableNameList", &TABLE_NAME);
@@ -1454,6 +1623,8 @@ pub(crate) static THROTTLING_EXCEPTION: Schema = Schema::structure(
 pub(crate) static THROTTLING_REASON: Schema =
     Schema::structure("ThrottlingReason", &[Member::new("reason", &REASON), Member::new("resource", &RESOURCE)]);
 pub(crate) static THROTTLING_REASON_LIST: Schema = Schema::list("ThrottlingReasonList", &THROTTLING_REASON);
+pub(crate) static TIME_RANGE_LOWER_BOUND: Schema = Schema::timestamp("TimeRangeLowerBound");
+pub(crate) static TIME_RANGE_UPPER_BOUND: Schema = Schema::timestamp("TimeRangeUpperBound");
 pub(crate) static TIME_TO_LIVE_ATTRIBUTE_NAME: Schema = Schema::string("TimeToLiveAttributeName").min(1).max(255);
 pub(crate) static TIME_TO_LIVE_DESCRIPTION: Schema = Schema::structure(
     "TimeToLiveDescription",
@@ -1712,6 +1883,17 @@ pub(crate) static VECTOR_INDEX_DESCRIPTION: Schema = Schema::structure(
 );
 pub(crate) static VECTOR_INDEX_DESCRIPTION_LIST: Schema =
     Schema::list("VectorIndexDescriptionList", &VECTOR_INDEX_DESCRIPTION);
+pub(crate) static VECTOR_INDEX_INFO: Schema = Schema::structure(
+    "VectorIndexInfo",
+    &[
+        Member::new("IndexName", &INDEX_NAME),
+        Member::new("VectorAttribute", &VECTOR_ATTRIBUTE_DEFINITION),
+        Member::new("SearchSchema", &SEARCH_SCHEMA),
+        Member::new("Projection", &PROJECTION),
+        Member::new("Dimensions", &POSITIVE_LONG_OBJECT),
+        Member::new("DistanceFunction", &VECTOR_DISTANCE_FUNCTION),
+    ],
+);
 pub(crate) static VECTOR_INDEX_LIST: Schema = Schema::list("VectorIndexList", &VECTOR_INDEX);
 pub(crate) static VECTOR_INDEX_UPDATE: Schema = Schema::structure(
     "VectorIndexUpdate",
@@ -1721,6 +1903,7 @@ pub(crate) static VECTOR_INDEX_UPDATE: Schema = Schema::structure(
     ],
 );
 pub(crate) static VECTOR_INDEX_UPDATE_LIST: Schema = Schema::list("VectorIndexUpdateList", &VECTOR_INDEX_UPDATE);
+pub(crate) static VECTOR_INDEXES: Schema = Schema::list("VectorIndexes", &VECTOR_INDEX_INFO);
 pub(crate) static VECTOR_INDEXES_CAPACITY_MAP: Schema =
     Schema::map("VectorIndexesCapacityMap", &INDEX_NAME, &VECTOR_CAPACITY);
 pub(crate) static WARM_THROUGHPUT: Schema = Schema::structure(

@@ -73,8 +73,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
-            name: "CreateTable",
+            name: "CreateBackup",
             index: 3,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::CREATE_BACKUP_INPUT,
+            output: Some(&schema::CREATE_BACKUP_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "dynamodb:CreateBackup",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "CreateTable",
+            index: 4,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -91,8 +109,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "DeleteBackup",
+            index: 5,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DELETE_BACKUP_INPUT,
+            output: Some(&schema::DELETE_BACKUP_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "dynamodb:DeleteBackup",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "DeleteItem",
-            index: 4,
+            index: 6,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -110,7 +146,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteResourcePolicy",
-            index: 5,
+            index: 7,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -128,7 +164,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DeleteTable",
-            index: 6,
+            index: 8,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -145,8 +181,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "DescribeBackup",
+            index: 9,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::DESCRIBE_BACKUP_INPUT,
+            output: Some(&schema::DESCRIBE_BACKUP_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:DescribeBackup",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "DescribeContinuousBackups",
-            index: 7,
+            index: 10,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -164,7 +218,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeContributorInsights",
-            index: 8,
+            index: 11,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -182,7 +236,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeEndpoints",
-            index: 9,
+            index: 12,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -200,7 +254,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeExport",
-            index: 10,
+            index: 13,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -218,7 +272,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeGlobalTable",
-            index: 11,
+            index: 14,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -236,7 +290,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeImport",
-            index: 12,
+            index: 15,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -254,7 +308,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeKinesisStreamingDestination",
-            index: 13,
+            index: 16,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -272,7 +326,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeLimits",
-            index: 14,
+            index: 17,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -290,7 +344,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeTable",
-            index: 15,
+            index: 18,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -308,7 +362,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DescribeTimeToLive",
-            index: 16,
+            index: 19,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -326,7 +380,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "DisableKinesisStreamingDestination",
-            index: 17,
+            index: 20,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -344,7 +398,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "EnableKinesisStreamingDestination",
-            index: 18,
+            index: 21,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -362,7 +416,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ExecuteStatement",
-            index: 19,
+            index: 22,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -380,7 +434,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ExecuteTransaction",
-            index: 20,
+            index: 23,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -398,7 +452,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetItem",
-            index: 21,
+            index: 24,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -416,7 +470,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "GetResourcePolicy",
-            index: 22,
+            index: 25,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -433,8 +487,26 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "ListBackups",
+            index: 26,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::LIST_BACKUPS_INPUT,
+            output: Some(&schema::LIST_BACKUPS_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: true,
+            action: "dynamodb:ListBackups",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "ListContributorInsights",
-            index: 23,
+            index: 27,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -452,7 +524,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListExports",
-            index: 24,
+            index: 28,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -470,7 +542,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListGlobalTables",
-            index: 25,
+            index: 29,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -488,7 +560,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListImports",
-            index: 26,
+            index: 30,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -506,7 +578,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListTables",
-            index: 27,
+            index: 31,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -524,7 +596,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "ListTagsOfResource",
-            index: 28,
+            index: 32,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -542,7 +614,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutItem",
-            index: 29,
+            index: 33,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -560,7 +632,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "PutResourcePolicy",
-            index: 30,
+            index: 34,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -578,7 +650,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "Query",
-            index: 31,
+            index: 35,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -595,8 +667,44 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
             body_bytes_max: 16777216,
         },
         Operation {
+            name: "RestoreTableFromBackup",
+            index: 36,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::RESTORE_TABLE_FROM_BACKUP_INPUT,
+            output: Some(&schema::RESTORE_TABLE_FROM_BACKUP_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "dynamodb:RestoreTableFromBackup",
+            body_bytes_max: 16777216,
+        },
+        Operation {
+            name: "RestoreTableToPointInTime",
+            index: 37,
+            http: HttpBinding {
+                method: "POST",
+                path: &[],
+                query: &[],
+                status: 200,
+                payload_type: "application/octet-stream",
+            },
+            input: &schema::RESTORE_TABLE_TO_POINT_IN_TIME_INPUT,
+            output: Some(&schema::RESTORE_TABLE_TO_POINT_IN_TIME_OUTPUT),
+            result_wrapper: None,
+            class: Class::Transactional,
+            read_only: false,
+            action: "dynamodb:RestoreTableToPointInTime",
+            body_bytes_max: 16777216,
+        },
+        Operation {
             name: "Scan",
-            index: 32,
+            index: 38,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -614,7 +722,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TagResource",
-            index: 33,
+            index: 39,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -632,7 +740,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TransactGetItems",
-            index: 34,
+            index: 40,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -650,7 +758,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "TransactWriteItems",
-            index: 35,
+            index: 41,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -668,7 +776,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UntagResource",
-            index: 36,
+            index: 42,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -686,7 +794,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateContinuousBackups",
-            index: 37,
+            index: 43,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -704,7 +812,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateContributorInsights",
-            index: 38,
+            index: 44,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -722,7 +830,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateItem",
-            index: 39,
+            index: 45,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -740,7 +848,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateKinesisStreamingDestination",
-            index: 40,
+            index: 46,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -758,7 +866,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateTable",
-            index: 41,
+            index: 47,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -776,7 +884,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
         },
         Operation {
             name: "UpdateTimeToLive",
-            index: 42,
+            index: 48,
             http: HttpBinding {
                 method: "POST",
                 path: &[],
@@ -795,19 +903,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     ],
     unsupported: &[
         UnsupportedOperation { name: "CancelBulkOperation", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "CreateBackup", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "CreateGlobalTable", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "DeleteBackup", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "DescribeBackup", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "DescribeBulkOperation", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "DescribeGlobalTableSettings", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "DescribeTableReplicaAutoScaling", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "ExportTableToPointInTime", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "ImportTable", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "ListBackups", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "ListBulkOperations", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "RestoreTableFromBackup", method: "POST", path: &[], query: &[] },
-        UnsupportedOperation { name: "RestoreTableToPointInTime", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "SearchVectors", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "StartBulkPutItems", method: "POST", path: &[], query: &[] },
         UnsupportedOperation { name: "UpdateGlobalTable", method: "POST", path: &[], query: &[] },

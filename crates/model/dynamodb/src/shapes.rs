@@ -6,13 +6,13 @@ use base_types::Timestamp;
 use bytes::Bytes;
 
 use crate::enums::{
-    ApproximateCreationDateTimePrecision, AttributeAction, BatchStatementErrorCodeEnum, BillingMode,
-    ComparisonOperator, ConditionalOperator, ContinuousBackupsStatus, ContributorInsightsAction,
-    ContributorInsightsMode, ContributorInsightsStatus, DestinationStatus, DisassociationMode, ExportFormat,
-    ExportStatus, ExportType, ExportViewType, GlobalTableSettingsReplicationMode, GlobalTableStatus, ImportStatus,
-    IndexStatus, InputCompressionType, InputFormat, KeyType, MultiRegionConsistency, PointInTimeRecoveryStatus,
-    ProjectionType, ReplicaStatus, ReturnConsumedCapacity, ReturnItemCollectionMetrics, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, S3SseAlgorithm, SSEStatus, SSEType, ScalarAttributeType,
+    ApproximateCreationDateTimePrecision, AttributeAction, BackupStatus, BackupType, BackupTypeFilter,
+    BatchStatementErrorCodeEnum, BillingMode, ComparisonOperator, ConditionalOperator, ContinuousBackupsStatus,
+    ContributorInsightsAction, ContributorInsightsMode, ContributorInsightsStatus, DestinationStatus,
+    DisassociationMode, ExportFormat, ExportStatus, ExportType, ExportViewType, GlobalTableSettingsReplicationMode,
+    GlobalTableStatus, ImportStatus, IndexStatus, InputCompressionType, InputFormat, KeyType, MultiRegionConsistency,
+    PointInTimeRecoveryStatus, ProjectionType, ReplicaStatus, ReturnConsumedCapacity, ReturnItemCollectionMetrics,
+    ReturnValue, ReturnValuesOnConditionCheckFailure, S3SseAlgorithm, SSEStatus, SSEType, ScalarAttributeType,
     SearchSchemaElementType, Select, StreamViewType, TableClass, TableStatus, TimeToLiveStatus, VectorDistanceFunction,
     WitnessStatus,
 };
@@ -76,6 +76,64 @@ pub struct AttributeValueUpdate {
     pub action: Option<AttributeAction>,
 }
 wire_schema::structure!(AttributeValueUpdate, schema::ATTRIBUTE_VALUE_UPDATE, { 0 => value, 1 => action,  });
+
+/// `BackupDescription`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BackupDescription {
+    /// `BackupDetails`.
+    pub backup_details: Option<BackupDetails>,
+    /// `SourceTableDetails`.
+    pub source_table_details: Option<SourceTableDetails>,
+    /// `SourceTableFeatureDetails`.
+    pub source_table_feature_details: Option<SourceTableFeatureDetails>,
+}
+wire_schema::structure!(BackupDescription, schema::BACKUP_DESCRIPTION, { 0 => backup_details, 1 => source_table_details, 2 => source_table_feature_details,  });
+
+/// `BackupDetails`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BackupDetails {
+    /// `BackupArn`.
+    pub backup_arn: String,
+    /// `BackupName`.
+    pub backup_name: String,
+    /// `BackupSizeBytes`.
+    pub backup_size_bytes: Option<i64>,
+    /// `BackupStatus`.
+    pub backup_status: BackupStatus,
+    /// `BackupType`.
+    pub backup_type: BackupType,
+    /// `BackupCreationDateTime`.
+    pub backup_creation_date_time: Timestamp,
+    /// `BackupExpiryDateTime`.
+    pub backup_expiry_date_time: Option<Timestamp>,
+}
+wire_schema::structure!(BackupDetails, schema::BACKUP_DETAILS, { 0 => backup_arn, 1 => backup_name, 2 => backup_size_bytes, 3 => backup_status, 4 => backup_type, 5 => backup_creation_date_time, 6 => backup_expiry_date_time,  });
+
+/// `BackupSummary`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BackupSummary {
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `TableId`.
+    pub table_id: Option<String>,
+    /// `TableArn`.
+    pub table_arn: Option<String>,
+    /// `BackupArn`.
+    pub backup_arn: Option<String>,
+    /// `BackupName`.
+    pub backup_name: Option<String>,
+    /// `BackupCreationDateTime`.
+    pub backup_creation_date_time: Option<Timestamp>,
+    /// `BackupExpiryDateTime`.
+    pub backup_expiry_date_time: Option<Timestamp>,
+    /// `BackupStatus`.
+    pub backup_status: Option<BackupStatus>,
+    /// `BackupType`.
+    pub backup_type: Option<BackupType>,
+    /// `BackupSizeBytes`.
+    pub backup_size_bytes: Option<i64>,
+}
+wire_schema::structure!(BackupSummary, schema::BACKUP_SUMMARY, { 0 => table_name, 1 => table_id, 2 => table_arn, 3 => backup_arn, 4 => backup_name, 5 => backup_creation_date_time, 6 => backup_expiry_date_time, 7 => backup_status, 8 => backup_type, 9 => backup_size_bytes,  });
 
 /// What `BatchExecuteStatement` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -289,6 +347,24 @@ pub struct ContributorInsightsSummary {
 }
 wire_schema::structure!(ContributorInsightsSummary, schema::CONTRIBUTOR_INSIGHTS_SUMMARY, { 0 => table_name, 1 => index_name, 2 => contributor_insights_status, 3 => contributor_insights_mode,  });
 
+/// What `CreateBackup` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateBackupInput {
+    /// `TableName`.
+    pub table_name: String,
+    /// `BackupName`.
+    pub backup_name: String,
+}
+wire_schema::structure!(CreateBackupInput, schema::CREATE_BACKUP_INPUT, { 0 => table_name, 1 => backup_name,  });
+
+/// What `CreateBackup` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateBackupOutput {
+    /// `BackupDetails`.
+    pub backup_details: Option<BackupDetails>,
+}
+wire_schema::structure!(CreateBackupOutput, schema::CREATE_BACKUP_OUTPUT, { 0 => backup_details,  });
+
 /// `CreateGlobalSecondaryIndexAction`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateGlobalSecondaryIndexAction {
@@ -429,6 +505,22 @@ pub struct Delete {
 }
 wire_schema::structure!(Delete, schema::DELETE, { 0 => key, 1 => table_name, 2 => condition_expression, 3 => expression_attribute_names, 4 => expression_attribute_values, 5 => return_values_on_condition_check_failure,  });
 
+/// What `DeleteBackup` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteBackupInput {
+    /// `BackupArn`.
+    pub backup_arn: String,
+}
+wire_schema::structure!(DeleteBackupInput, schema::DELETE_BACKUP_INPUT, { 0 => backup_arn,  });
+
+/// What `DeleteBackup` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteBackupOutput {
+    /// `BackupDescription`.
+    pub backup_description: Option<BackupDescription>,
+}
+wire_schema::structure!(DeleteBackupOutput, schema::DELETE_BACKUP_OUTPUT, { 0 => backup_description,  });
+
 /// `DeleteGlobalSecondaryIndexAction`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteGlobalSecondaryIndexAction {
@@ -542,6 +634,22 @@ pub struct DeleteVectorIndexAction {
     pub index_name: String,
 }
 wire_schema::structure!(DeleteVectorIndexAction, schema::DELETE_VECTOR_INDEX_ACTION, { 0 => index_name,  });
+
+/// What `DescribeBackup` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeBackupInput {
+    /// `BackupArn`.
+    pub backup_arn: String,
+}
+wire_schema::structure!(DescribeBackupInput, schema::DESCRIBE_BACKUP_INPUT, { 0 => backup_arn,  });
+
+/// What `DescribeBackup` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeBackupOutput {
+    /// `BackupDescription`.
+    pub backup_description: Option<BackupDescription>,
+}
+wire_schema::structure!(DescribeBackupOutput, schema::DESCRIBE_BACKUP_OUTPUT, { 0 => backup_description,  });
 
 /// What `DescribeContinuousBackups` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1013,6 +1121,22 @@ pub struct GlobalSecondaryIndexDescription {
 }
 wire_schema::structure!(GlobalSecondaryIndexDescription, schema::GLOBAL_SECONDARY_INDEX_DESCRIPTION, { 0 => index_name, 1 => key_schema, 2 => projection, 3 => index_status, 4 => backfilling, 5 => provisioned_throughput, 6 => index_size_bytes, 7 => item_count, 8 => index_arn, 9 => on_demand_throughput, 10 => warm_throughput,  });
 
+/// `GlobalSecondaryIndexInfo`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GlobalSecondaryIndexInfo {
+    /// `IndexName`.
+    pub index_name: Option<String>,
+    /// `KeySchema`.
+    pub key_schema: Option<Vec<KeySchemaElement>>,
+    /// `Projection`.
+    pub projection: Option<Projection>,
+    /// `ProvisionedThroughput`.
+    pub provisioned_throughput: Option<ProvisionedThroughput>,
+    /// `OnDemandThroughput`.
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+}
+wire_schema::structure!(GlobalSecondaryIndexInfo, schema::GLOBAL_SECONDARY_INDEX_INFO, { 0 => index_name, 1 => key_schema, 2 => projection, 3 => provisioned_throughput, 4 => on_demand_throughput,  });
+
 /// `GlobalSecondaryIndexUpdate`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GlobalSecondaryIndexUpdate {
@@ -1253,6 +1377,34 @@ pub struct KinesisStreamingDestinationOutput {
 }
 wire_schema::structure!(KinesisStreamingDestinationOutput, schema::KINESIS_STREAMING_DESTINATION_OUTPUT, { 0 => table_name, 1 => stream_arn, 2 => destination_status, 3 => enable_kinesis_streaming_configuration,  });
 
+/// What `ListBackups` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListBackupsInput {
+    /// `TableName`.
+    pub table_name: Option<String>,
+    /// `Limit`.
+    pub limit: Option<i32>,
+    /// `TimeRangeLowerBound`.
+    pub time_range_lower_bound: Option<Timestamp>,
+    /// `TimeRangeUpperBound`.
+    pub time_range_upper_bound: Option<Timestamp>,
+    /// `ExclusiveStartBackupArn`.
+    pub exclusive_start_backup_arn: Option<String>,
+    /// `BackupType`.
+    pub backup_type: Option<BackupTypeFilter>,
+}
+wire_schema::structure!(ListBackupsInput, schema::LIST_BACKUPS_INPUT, { 0 => table_name, 1 => limit, 2 => time_range_lower_bound, 3 => time_range_upper_bound, 4 => exclusive_start_backup_arn, 5 => backup_type,  });
+
+/// What `ListBackups` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListBackupsOutput {
+    /// `BackupSummaries`.
+    pub backup_summaries: Option<Vec<BackupSummary>>,
+    /// `LastEvaluatedBackupArn`.
+    pub last_evaluated_backup_arn: Option<String>,
+}
+wire_schema::structure!(ListBackupsOutput, schema::LIST_BACKUPS_OUTPUT, { 0 => backup_summaries, 1 => last_evaluated_backup_arn,  });
+
 /// What `ListContributorInsights` takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListContributorInsightsInput {
@@ -1411,6 +1563,18 @@ pub struct LocalSecondaryIndexDescription {
 }
 wire_schema::structure!(LocalSecondaryIndexDescription, schema::LOCAL_SECONDARY_INDEX_DESCRIPTION, { 0 => index_name, 1 => key_schema, 2 => projection, 3 => index_size_bytes, 4 => item_count, 5 => index_arn,  });
 
+/// `LocalSecondaryIndexInfo`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LocalSecondaryIndexInfo {
+    /// `IndexName`.
+    pub index_name: Option<String>,
+    /// `KeySchema`.
+    pub key_schema: Option<Vec<KeySchemaElement>>,
+    /// `Projection`.
+    pub projection: Option<Projection>,
+}
+wire_schema::structure!(LocalSecondaryIndexInfo, schema::LOCAL_SECONDARY_INDEX_INFO, { 0 => index_name, 1 => key_schema, 2 => projection,  });
+
 /// `OnDemandThroughput`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnDemandThroughput {
@@ -1458,7 +1622,7 @@ wire_schema::structure!(PointInTimeRecoveryDescription, schema::POINT_IN_TIME_RE
 /// `PointInTimeRecoverySpecification`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PointInTimeRecoverySpecification {
-    /// `PointInTimeRecoveryEnabled`. Not supported.
+    /// `PointInTimeRecoveryEnabled`.
     pub point_in_time_recovery_enabled: bool,
     /// `RecoveryPeriodInDays`.
     pub recovery_period_in_days: Option<i32>,
@@ -1747,6 +1911,76 @@ pub struct RestoreSummary {
 }
 wire_schema::structure!(RestoreSummary, schema::RESTORE_SUMMARY, { 0 => source_backup_arn, 1 => source_table_arn, 2 => restore_date_time, 3 => restore_in_progress,  });
 
+/// What `RestoreTableFromBackup` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreTableFromBackupInput {
+    /// `TargetTableName`.
+    pub target_table_name: String,
+    /// `BackupArn`.
+    pub backup_arn: String,
+    /// `BillingModeOverride`.
+    pub billing_mode_override: Option<BillingMode>,
+    /// `GlobalSecondaryIndexOverride`.
+    pub global_secondary_index_override: Option<Vec<GlobalSecondaryIndex>>,
+    /// `LocalSecondaryIndexOverride`.
+    pub local_secondary_index_override: Option<Vec<LocalSecondaryIndex>>,
+    /// `ProvisionedThroughputOverride`.
+    pub provisioned_throughput_override: Option<ProvisionedThroughput>,
+    /// `OnDemandThroughputOverride`. Kept without effect.
+    pub on_demand_throughput_override: Option<OnDemandThroughput>,
+    /// `SSESpecificationOverride`. Not supported.
+    pub sse_specification_override: Option<SSESpecification>,
+    /// `VectorIndexOverride`. Not supported.
+    pub vector_index_override: Option<Vec<VectorIndex>>,
+}
+wire_schema::structure!(RestoreTableFromBackupInput, schema::RESTORE_TABLE_FROM_BACKUP_INPUT, { 0 => target_table_name, 1 => backup_arn, 2 => billing_mode_override, 3 => global_secondary_index_override, 4 => local_secondary_index_override, 5 => provisioned_throughput_override, 6 => on_demand_throughput_override, 7 => sse_specification_override, 8 => vector_index_override,  });
+
+/// What `RestoreTableFromBackup` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreTableFromBackupOutput {
+    /// `TableDescription`.
+    pub table_description: Option<TableDescription>,
+}
+wire_schema::structure!(RestoreTableFromBackupOutput, schema::RESTORE_TABLE_FROM_BACKUP_OUTPUT, { 0 => table_description,  });
+
+/// What `RestoreTableToPointInTime` takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreTableToPointInTimeInput {
+    /// `SourceTableArn`.
+    pub source_table_arn: Option<String>,
+    /// `SourceTableName`.
+    pub source_table_name: Option<String>,
+    /// `TargetTableName`.
+    pub target_table_name: String,
+    /// `UseLatestRestorableTime`.
+    pub use_latest_restorable_time: Option<bool>,
+    /// `RestoreDateTime`.
+    pub restore_date_time: Option<Timestamp>,
+    /// `BillingModeOverride`.
+    pub billing_mode_override: Option<BillingMode>,
+    /// `GlobalSecondaryIndexOverride`.
+    pub global_secondary_index_override: Option<Vec<GlobalSecondaryIndex>>,
+    /// `LocalSecondaryIndexOverride`.
+    pub local_secondary_index_override: Option<Vec<LocalSecondaryIndex>>,
+    /// `ProvisionedThroughputOverride`.
+    pub provisioned_throughput_override: Option<ProvisionedThroughput>,
+    /// `OnDemandThroughputOverride`. Kept without effect.
+    pub on_demand_throughput_override: Option<OnDemandThroughput>,
+    /// `SSESpecificationOverride`. Not supported.
+    pub sse_specification_override: Option<SSESpecification>,
+    /// `VectorIndexOverride`. Not supported.
+    pub vector_index_override: Option<Vec<VectorIndex>>,
+}
+wire_schema::structure!(RestoreTableToPointInTimeInput, schema::RESTORE_TABLE_TO_POINT_IN_TIME_INPUT, { 0 => source_table_arn, 1 => source_table_name, 2 => target_table_name, 3 => use_latest_restorable_time, 4 => restore_date_time, 5 => billing_mode_override, 6 => global_secondary_index_override, 7 => local_secondary_index_override, 8 => provisioned_throughput_override, 9 => on_demand_throughput_override, 10 => sse_specification_override, 11 => vector_index_override,  });
+
+/// What `RestoreTableToPointInTime` gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreTableToPointInTimeOutput {
+    /// `TableDescription`.
+    pub table_description: Option<TableDescription>,
+}
+wire_schema::structure!(RestoreTableToPointInTimeOutput, schema::RESTORE_TABLE_TO_POINT_IN_TIME_OUTPUT, { 0 => table_description,  });
+
 /// `S3BucketSource`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct S3BucketSource {
@@ -1848,6 +2082,50 @@ pub struct SearchSchemaElement {
     pub search_schema_element_type: SearchSchemaElementType,
 }
 wire_schema::structure!(SearchSchemaElement, schema::SEARCH_SCHEMA_ELEMENT, { 0 => attribute_name, 1 => search_schema_element_type,  });
+
+/// `SourceTableDetails`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceTableDetails {
+    /// `TableName`.
+    pub table_name: String,
+    /// `TableId`.
+    pub table_id: String,
+    /// `TableArn`.
+    pub table_arn: Option<String>,
+    /// `TableSizeBytes`.
+    pub table_size_bytes: Option<i64>,
+    /// `KeySchema`.
+    pub key_schema: Vec<KeySchemaElement>,
+    /// `TableCreationDateTime`.
+    pub table_creation_date_time: Timestamp,
+    /// `ProvisionedThroughput`.
+    pub provisioned_throughput: ProvisionedThroughput,
+    /// `OnDemandThroughput`.
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+    /// `ItemCount`.
+    pub item_count: Option<i64>,
+    /// `BillingMode`.
+    pub billing_mode: Option<BillingMode>,
+}
+wire_schema::structure!(SourceTableDetails, schema::SOURCE_TABLE_DETAILS, { 0 => table_name, 1 => table_id, 2 => table_arn, 3 => table_size_bytes, 4 => key_schema, 5 => table_creation_date_time, 6 => provisioned_throughput, 7 => on_demand_throughput, 8 => item_count, 9 => billing_mode,  });
+
+/// `SourceTableFeatureDetails`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceTableFeatureDetails {
+    /// `LocalSecondaryIndexes`.
+    pub local_secondary_indexes: Option<Vec<LocalSecondaryIndexInfo>>,
+    /// `GlobalSecondaryIndexes`.
+    pub global_secondary_indexes: Option<Vec<GlobalSecondaryIndexInfo>>,
+    /// `StreamDescription`.
+    pub stream_description: Option<StreamSpecification>,
+    /// `TimeToLiveDescription`.
+    pub time_to_live_description: Option<TimeToLiveDescription>,
+    /// `SSEDescription`.
+    pub sse_description: Option<SSEDescription>,
+    /// `VectorIndexes`.
+    pub vector_indexes: Option<Vec<VectorIndexInfo>>,
+}
+wire_schema::structure!(SourceTableFeatureDetails, schema::SOURCE_TABLE_FEATURE_DETAILS, { 0 => local_secondary_indexes, 1 => global_secondary_indexes, 2 => stream_description, 3 => time_to_live_description, 4 => sse_description, 5 => vector_indexes,  });
 
 /// `StreamSpecification`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -2402,6 +2680,24 @@ pub struct VectorIndexDescription {
     pub index_arn: Option<String>,
 }
 wire_schema::structure!(VectorIndexDescription, schema::VECTOR_INDEX_DESCRIPTION, { 0 => index_name, 1 => search_schema, 2 => projection, 3 => vector_attribute, 4 => dimensions, 5 => distance_function, 6 => index_status, 7 => backfilling, 8 => index_size_bytes, 9 => item_count, 10 => index_arn,  });
+
+/// `VectorIndexInfo`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VectorIndexInfo {
+    /// `IndexName`.
+    pub index_name: Option<String>,
+    /// `VectorAttribute`.
+    pub vector_attribute: Option<VectorAttributeDefinition>,
+    /// `SearchSchema`.
+    pub search_schema: Option<Vec<SearchSchemaElement>>,
+    /// `Projection`.
+    pub projection: Option<Projection>,
+    /// `Dimensions`.
+    pub dimensions: Option<i64>,
+    /// `DistanceFunction`.
+    pub distance_function: Option<VectorDistanceFunction>,
+}
+wire_schema::structure!(VectorIndexInfo, schema::VECTOR_INDEX_INFO, { 0 => index_name, 1 => vector_attribute, 2 => search_schema, 3 => projection, 4 => dimensions, 5 => distance_function,  });
 
 /// `VectorIndexUpdate`.
 #[derive(Clone, Debug, Default, PartialEq)]

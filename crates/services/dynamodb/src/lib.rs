@@ -11,6 +11,7 @@
 //! | `change` | a change of one item: checked, then carried out |
 //! | `write` | the one way in which an item changes |
 //! | `streams/*` | DynamoDB Streams: what changed, for a day |
+//! | `copies`, `recovery`, `restore` | copies of tables as of one commit, point-in-time recovery, and what becomes of both |
 //! | `capacity` | capacity units and item collections |
 //! | `tables` | the only file that knows keys |
 //! | `tasks` | the reconciler: filling indexes, expiry, space of what was deleted |
@@ -28,9 +29,12 @@
 mod capacity;
 mod change;
 mod convert;
+mod copies;
 mod error;
 mod ops;
 mod parameters;
+mod recovery;
+mod restore;
 mod service;
 mod streams;
 mod table;

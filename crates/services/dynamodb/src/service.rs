@@ -23,8 +23,16 @@ impl DynamoDb<Cx, Tx> for Service {
         self.batch_write(cx, tx, input)
     }
 
+    fn create_backup(&self, cx: &Cx, tx: &Tx, input: &CreateBackupInput) -> Result<CreateBackupOutput, Error> {
+        self.create_backup_of(cx, tx, input)
+    }
+
     fn create_table(&self, cx: &Cx, tx: &Tx, input: &CreateTableInput) -> Result<CreateTableOutput, Error> {
         self.create(cx, tx, input)
+    }
+
+    fn delete_backup(&self, cx: &Cx, tx: &Tx, input: &DeleteBackupInput) -> Result<DeleteBackupOutput, Error> {
+        self.drop_backup(cx, tx, input)
     }
 
     fn delete_item(&self, cx: &Cx, tx: &Tx, input: &DeleteItemInput) -> Result<DeleteItemOutput, Error> {
@@ -42,6 +50,10 @@ impl DynamoDb<Cx, Tx> for Service {
 
     fn delete_table(&self, cx: &Cx, tx: &Tx, input: &DeleteTableInput) -> Result<DeleteTableOutput, Error> {
         self.drop_table(cx, tx, input)
+    }
+
+    fn describe_backup(&self, cx: &Cx, tx: &Tx, input: &DescribeBackupInput) -> Result<DescribeBackupOutput, Error> {
+        self.backup(cx, tx, input)
     }
 
     fn describe_continuous_backups(
@@ -157,6 +169,10 @@ impl DynamoDb<Cx, Tx> for Service {
         self.policy(cx, tx, input)
     }
 
+    fn list_backups(&self, cx: &Cx, tx: &Tx, input: &ListBackupsInput) -> Result<ListBackupsOutput, Error> {
+        self.backups(cx, tx, input)
+    }
+
     fn list_contributor_insights(
         &self,
         cx: &Cx,
@@ -211,6 +227,24 @@ impl DynamoDb<Cx, Tx> for Service {
 
     fn query(&self, cx: &Cx, tx: &Tx, input: &QueryInput) -> Result<QueryOutput, Error> {
         self.select(cx, tx, input)
+    }
+
+    fn restore_table_from_backup(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &RestoreTableFromBackupInput,
+    ) -> Result<RestoreTableFromBackupOutput, Error> {
+        self.restore_backup(cx, tx, input)
+    }
+
+    fn restore_table_to_point_in_time(
+        &self,
+        cx: &Cx,
+        tx: &Tx,
+        input: &RestoreTableToPointInTimeInput,
+    ) -> Result<RestoreTableToPointInTimeOutput, Error> {
+        self.restore_time(cx, tx, input)
     }
 
     fn scan(&self, cx: &Cx, tx: &Tx, input: &ScanInput) -> Result<ScanOutput, Error> {

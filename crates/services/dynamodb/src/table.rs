@@ -7,7 +7,7 @@ use lang_dynamodb::{Item, Path, Projection, Type, Value};
 use minicbor::{Decode, Encode};
 use model_dynamodb::{Error, ScalarAttributeType, StreamViewType};
 
-use crate::{error::invalid, tables::Id};
+use crate::{copies::Copying, error::invalid, recovery::Recovery, restore::Restored, tables::Id};
 
 /// The greatest hash key, in bytes.
 pub(crate) const HASH_BYTES_MAX: usize = 2048;
@@ -249,6 +249,15 @@ pub(crate) struct TableRecord {
     pub(crate) increased: Option<Timestamp>,
     #[n(17)]
     pub(crate) decreased: Option<Timestamp>,
+    /// A copy that is being made of it.
+    #[n(18)]
+    pub(crate) copying: Option<Copying>,
+    /// Point-in-time recovery.
+    #[n(19)]
+    pub(crate) recovery: Option<Recovery>,
+    /// Where it came from.
+    #[n(20)]
+    pub(crate) restored: Option<Restored>,
 }
 
 /// A table's own policy.
@@ -264,6 +273,11 @@ pub(crate) struct Policy {
 impl TableRecord {
     pub(crate) fn index(&self, name: &str) -> Option<&Index> {
         self.indexes.iter().find(|index| index.name == name)
+    }
+
+    /// Whether it is still being restored: then nobody may use it.
+    pub(crate) fn is_restoring(&self) -> bool {
+        self.restored.as_ref().is_some_and(|restored| restored.in_progress)
     }
 
     pub(crate) fn has_local(&self) -> bool {

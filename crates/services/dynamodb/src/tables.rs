@@ -12,6 +12,12 @@
 //! | `dynamodb.expiry` | (global) second · account · region · name · digest of the item's key | which items expire when |
 //! | `dynamodb.backfill` | (global) account · region · name · index (0: expiry) | what is being filled, and how far |
 //! | `dynamodb.stream-due` | (global) time · account · region · name · label | which stream is looked at next for what is too old |
+//! | `dynamodb.copies` | account · region · copy id · digest of the hash key · range key | an item as it was |
+//! | `dynamodb.backups` | account · region · name · backup | a backup: a copy and the table's definition |
+//! | `dynamodb.recovery` | account · region · table id | stream: what items became, for point-in-time recovery |
+//! | `dynamodb.copying` | (global) account · region · name | which table is being copied |
+//! | `dynamodb.restores` | (global) account · region · name | which table is being restored, and how far |
+//! | `dynamodb.recovery-due` | (global) time · account · region · name · table id | whose recovery is looked after next |
 //! | `dynamodb.trash` | (global) table id · index (0: everything) | rows that nobody can reach any more |
 //!
 //! A digest is sixteen bytes, as two numbers: so the items of a table lie in the order of the digests (a segment of a
@@ -25,7 +31,14 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 use sha2::{Digest as _, Sha256};
 use store_api::{Family, Key, KeyRange, Table, Tx};
 
-use crate::{streams::StreamState, table::TableRecord};
+use crate::{
+    copies::{Copied, CopyTask},
+    ops::Backup,
+    recovery::{Logged, RecoveryDue},
+    restore::Restore,
+    streams::StreamState,
+    table::TableRecord,
+};
 
 pub(crate) const TABLES: Table<TableRecord> = Table::new(Family::Meta, "dynamodb.tables", 1);
 pub(crate) const ITEMS: Table<Stored> = Table::new(Family::Item, "dynamodb.items", 1);
@@ -35,6 +48,12 @@ pub(crate) const BACKFILL: Table<Backfill> = Table::new(Family::Queue, "dynamodb
 pub(crate) const STREAM_STATES: Table<StreamState> = Table::new(Family::Meta, "dynamodb.stream-states", 1);
 pub(crate) const STREAM_DUE: Table<StreamDue> = Table::new(Family::Queue, "dynamodb.stream-due", 1);
 pub(crate) const TRASH: Table<Trash> = Table::new(Family::Queue, "dynamodb.trash", 1);
+pub(crate) const COPIES: Table<Copied> = Table::new(Family::Item, "dynamodb.copies", 1);
+pub(crate) const BACKUPS: Table<Backup> = Table::new(Family::Meta, "dynamodb.backups", 1);
+pub(crate) const RECOVERY_LOG: Table<Logged> = Table::new(Family::Stream, "dynamodb.recovery", 1);
+pub(crate) const COPYING: Table<CopyTask> = Table::new(Family::Queue, "dynamodb.copying", 1);
+pub(crate) const RESTORES: Table<Restore> = Table::new(Family::Queue, "dynamodb.restores", 1);
+pub(crate) const RECOVERY_DUE: Table<RecoveryDue> = Table::new(Family::Queue, "dynamodb.recovery-due", 1);
 const COUNTS: &str = "dynamodb.counts";
 const COLLECTIONS: &str = "dynamodb.collections";
 const CHANGES: &str = "dynamodb.changes";
@@ -42,6 +61,9 @@ const STREAM_TOPIC: &str = "dynamodb.stream-topic";
 
 /// What the table itself is among its indexes.
 pub(crate) const NO_INDEX: u64 = 0;
+
+/// What the log of point-in-time recovery is among them, when it is freed.
+const LOG: u64 = u64::MAX;
 
 /// A table's identity: another one each time a table of its name is made.
 pub(crate) type Id = [u8; 16];
@@ -228,8 +250,46 @@ impl Rows {
         self.named(Family::Stream, CHANGES).str(label)
     }
 
+    /// Where the items of a copy begin: these are then the copy's rows.
+    pub(crate) fn copies(&self) -> Key {
+        self.base(&COPIES)
+    }
+
+    /// A copied item.
+    pub(crate) fn copy(&self, hash: Place, range: Option<&[u8]>) -> Key {
+        let row = hash.append(self.copies());
+        match range {
+            Some(range) => row.bytes(range),
+            None => row,
+        }
+    }
+
+    /// The log of point-in-time recovery.
+    pub(crate) fn log(&self) -> Key {
+        self.base(&RECOVERY_LOG)
+    }
+
+    /// Bytes that were ever logged.
+    pub(crate) fn logged(&self, tx: &Tx) -> Result<i64, Fault> {
+        tx.counter(&self.count(NO_INDEX, "logged"))
+    }
+
+    /// Counts what is logged.
+    pub(crate) fn add_logged(&self, tx: &Tx, bytes: i64) -> Result<(), Fault> {
+        tx.add(&self.count(NO_INDEX, "logged"), bytes)
+    }
+
+    /// The log is freed in the background.
+    pub(crate) fn forget_log(&self, tx: &Tx) -> Result<(), Fault> {
+        let trash = Trash { account: self.account, region: self.region.clone() };
+        TRASH.put(tx, &trash_key(&self.id, LOG), &trash)
+    }
+
     /// All prefixes under which the table, or one of its indexes, has rows.
     pub(crate) fn remains(&self, index: u64) -> Vec<Key> {
+        if index == LOG {
+            return vec![self.log()];
+        }
         if index != NO_INDEX {
             return vec![self.all(index), self.named(Family::Item, COUNTS).u64(index)];
         }
@@ -238,6 +298,8 @@ impl Rows {
             self.base(&ENTRIES),
             self.named(Family::Item, COUNTS),
             self.named(Family::Item, COLLECTIONS),
+            self.copies(),
+            self.log(),
         ]
     }
 }
@@ -283,6 +345,31 @@ pub(crate) fn owner(account: &str, region: &str) -> Result<(AccountId, Region), 
         (Ok(account), Ok(region)) => Ok((account, region)),
         _ => Err(store_api::DamagedKey.into()),
     }
+}
+
+/// The backups of an account and region.
+pub(crate) fn backups_key(account: AccountId, region: &Region) -> Key {
+    BACKUPS.key(account, region)
+}
+
+/// A backup.
+pub(crate) fn backup_key(account: AccountId, region: &Region, name: &str, backup: &str) -> Key {
+    backups_key(account, region).str(name).str(backup)
+}
+
+/// That a table is being copied.
+pub(crate) fn copying_key(account: AccountId, region: &Region, name: &str) -> Key {
+    COPYING.global_key(None).str(account.as_str()).str(region.as_str()).str(name)
+}
+
+/// That a table is being restored.
+pub(crate) fn restore_key(account: AccountId, region: &Region, name: &str) -> Key {
+    RESTORES.global_key(None).str(account.as_str()).str(region.as_str()).str(name)
+}
+
+/// When a table's recovery is looked after.
+pub(crate) fn recovery_due_key(at: Timestamp, account: AccountId, region: &Region, name: &str, id: &Id) -> Key {
+    RECOVERY_DUE.global_key(None).time(at).str(account.as_str()).str(region.as_str()).str(name).bytes(id)
 }
 
 /// What is to be freed.

@@ -81,7 +81,8 @@ impl Target {
     /// For an operation on items.
     pub(crate) fn of_items(cx: &Cx, tx: &Tx, action: &str, table: &str) -> Result<Self, Error> {
         let named = Named::of(cx, table)?;
-        Self::find(cx, tx, action, named)?.ok_or_else(no_resource)
+        let target = Self::find(cx, tx, action, named)?.filter(|target| !target.record.is_restoring());
+        target.ok_or_else(no_resource)
     }
 
     /// For an operation on the table.
@@ -89,6 +90,18 @@ impl Target {
         let named = Named::of(cx, table)?;
         let name = named.name.clone();
         Self::find(cx, tx, action, named)?.ok_or_else(|| no_table(&name))
+    }
+
+    /// For an operation that changes the table: it must be whole.
+    pub(crate) fn of_whole_table(cx: &Cx, tx: &Tx, action: &str, table: &str) -> Result<Self, Error> {
+        let target = Self::of_table(cx, tx, action, table)?;
+        if target.record.is_restoring() {
+            return Err(Error::resource_in_use_exception(format!(
+                "Attempt to change a resource which is still in use: Table is being created: {}",
+                target.name
+            )));
+        }
+        Ok(target)
     }
 
     fn find(cx: &Cx, tx: &Tx, action: &str, named: Named) -> Result<Option<Self>, Error> {

@@ -1,4 +1,5 @@
-//! The background work: filling new indexes, expiry of items, and the space of what was deleted.
+//! The background work: filling new indexes, expiry of items, copies and what is restored from them, and the space of what
+//! was deleted.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use services_kernel::Reconciler;
 use store_api::{Direction, Key, Part, Store, Tx};
 
 use crate::{
+    copies, recovery, restore,
     tables::{BACKFILL, Backfill, EXPIRY, Expiring, ITEMS, NO_INDEX, Rows, TRASH, owner},
     target::Target,
     write::{self, Position, has_expired, place_of},
@@ -45,8 +47,12 @@ impl Reconciler for DynamoDbReconciler {
     async fn round(&self) -> Result<Option<Duration>, Fault> {
         let filled = self.store.transact(fill).await?;
         let expired = self.store.transact(expire).await?;
+        let copied = self.store.transact(copies::copy).await?;
+        let restored = self.store.transact(restore::restore).await?;
+        let env = self.store.env().clone();
+        let tended = self.store.transact(move |tx| recovery::look_after(tx, &env)).await?;
         let freed = self.store.transact(free).await?;
-        Ok([filled, expired, freed].into_iter().flatten().min())
+        Ok([filled, expired, copied, restored, tended, freed].into_iter().flatten().min())
     }
 }
 

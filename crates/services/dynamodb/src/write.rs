@@ -7,6 +7,7 @@ use model_dynamodb::Error;
 use store_api::Tx;
 
 use crate::{
+    copies, recovery,
     streams,
     table::{Index, Keys, TableRecord},
     tables::{ENTRIES, EXPIRY, Expiring, ITEMS, NO_INDEX, Place, Stored, expiry_key},
@@ -81,6 +82,7 @@ pub(crate) fn replace(
     if old == new {
         return Ok(effect);
     }
+    copies::keep(tx, target, &position, old)?;
     let row = rows.item(position.hash, position.range.as_deref());
     match new {
         Some(item) => ITEMS.put(tx, &row, &Stored(item.clone()))?,
@@ -105,6 +107,7 @@ pub(crate) fn replace(
         effect.collection = Some(bytes);
     }
     reschedule(tx, target, item, old, new)?;
+    recovery::log(tx, target, old, new)?;
     streams::append(tx, target, old, new, expired)?;
     Ok(effect)
 }

@@ -137,6 +137,9 @@ impl DynamoDb {
             ttl_changed: None,
             increased: None,
             decreased: None,
+            copying: None,
+            recovery: None,
+            restored: None,
         })
     }
 }

@@ -5,7 +5,8 @@ use model_dynamodb::{
     AttributeDefinition, BillingMode, BillingModeSummary, GlobalSecondaryIndexDescription,
     GlobalSecondaryIndexWarmThroughputDescription, IndexStatus, KeySchemaElement, KeyType as Role,
     LocalSecondaryIndexDescription, OnDemandThroughput, Projection, ProjectionType, ProvisionedThroughputDescription,
-    StreamSpecification, TableClassSummary, TableDescription, TableStatus, TableWarmThroughputDescription,
+    RestoreSummary, StreamSpecification, TableClassSummary, TableDescription, TableStatus,
+    TableWarmThroughputDescription,
 };
 use store_api::Tx;
 
@@ -54,6 +55,7 @@ impl Target {
                 Stage::Creating => TableStatus::Creating,
                 Stage::Deleting => TableStatus::Deleting,
                 Stage::Updating => TableStatus::Updating,
+                Stage::Active if record.is_restoring() => TableStatus::Creating,
                 Stage::Active if filling => TableStatus::Updating,
                 Stage::Active => TableStatus::Active,
             }),
@@ -89,6 +91,12 @@ impl Target {
                     write_units_per_second: Some(units.write),
                     status: Some(if ready { TableStatus::Active } else { TableStatus::Updating }),
                 }
+            }),
+            restore_summary: record.restored.as_ref().map(|restored| RestoreSummary {
+                source_backup_arn: restored.backup.clone(),
+                source_table_arn: restored.table.clone(),
+                restore_date_time: restored.at,
+                restore_in_progress: restored.in_progress,
             }),
             ..TableDescription::default()
         })
@@ -147,7 +155,8 @@ fn on_demand(units: OnDemand) -> OnDemandThroughput {
     OnDemandThroughput { max_read_request_units: units.read, max_write_request_units: units.write }
 }
 
-fn projection(projected: &Projected) -> Projection {
+/// A projection as the wire has it.
+pub(crate) fn projection(projected: &Projected) -> Projection {
     let (projection_type, non_key_attributes) = match projected {
         Projected::All => (ProjectionType::All, None),
         Projected::KeysOnly => (ProjectionType::KeysOnly, None),

@@ -9,6 +9,7 @@ mod items;
 mod page;
 mod policies;
 mod query;
+mod restores;
 mod rows;
 mod settings;
 mod statement_transaction;
@@ -16,3 +17,5 @@ mod statements;
 mod tables;
 mod tags;
 mod transactions;
+
+pub(crate) use backups::Backup;

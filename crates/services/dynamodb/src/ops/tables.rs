@@ -17,7 +17,7 @@ use super::{
 use crate::{
     DynamoDb,
     error::invalid,
-    streams,
+    recovery, restore, streams,
     table::{Index, KeyAttribute},
     tables::{BACKFILL, Backfill, NO_INDEX, TABLES, TRASH, Trash, backfill_key, table_key, trash_key},
     target::{Target, check_name},
@@ -51,7 +51,7 @@ impl DynamoDb {
     }
 
     pub(crate) fn drop_table(&self, cx: &Cx, tx: &Tx, input: &DeleteTableInput) -> Result<DeleteTableOutput, Error> {
-        let mut target = Target::of_table(cx, tx, "dynamodb:DeleteTable", &input.table_name)?;
+        let mut target = Target::of_whole_table(cx, tx, "dynamodb:DeleteTable", &input.table_name)?;
         if target.record.protected {
             return Err(Error::validation_exception(format!(
                 "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection \
@@ -59,7 +59,15 @@ impl DynamoDb {
                 target.name
             )));
         }
+        let copied = target.record.copying.as_ref().is_some_and(|copying| copying.backup.is_some());
+        if copied || restore::reads(tx, target.rows.id)? {
+            return Err(Error::resource_in_use_exception(format!(
+                "Attempt to change a resource which is still in use: Table is being backed up or restored from: {}",
+                target.name
+            )));
+        }
         let description = target.describe(tx, Stage::Deleting)?;
+        recovery::disable(tx, &mut target)?;
         streams::end(tx, &mut target)?;
         TABLES.remove(tx, &table_key(target.rows.account, &target.rows.region, &target.name))?;
         discard(tx, &target, NO_INDEX)?;
@@ -68,7 +76,7 @@ impl DynamoDb {
     }
 
     pub(crate) fn alter(&self, cx: &Cx, tx: &Tx, input: &UpdateTableInput) -> Result<UpdateTableOutput, Error> {
-        let mut target = Target::of_table(cx, tx, "dynamodb:UpdateTable", &input.table_name)?;
+        let mut target = Target::of_whole_table(cx, tx, "dynamodb:UpdateTable", &input.table_name)?;
         let changes = [
             input.billing_mode.is_some(),
             input.provisioned_throughput.is_some(),
