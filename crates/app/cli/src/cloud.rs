@@ -106,14 +106,29 @@ impl Cloud {
 
     /// A CloudWatch Logs operation (json 1.1).
     pub(crate) async fn logs(&self, operation: &'static str, body: &Value) -> Outcome<Result<Value, Refusal>> {
-        let target = HeaderValue::from_str(&format!("Logs_20140328.{operation}"))
+        self.json("Logs_20140328", "logs", operation, body).await
+    }
+
+    /// An operation of a service that speaks JSON: `prefix` is that of its targets.
+    pub(crate) async fn json(
+        &self,
+        prefix: &str,
+        service: &'static str,
+        operation: &str,
+        body: &Value,
+    ) -> Outcome<Result<Value, Refusal>> {
+        let target = HeaderValue::from_str(&format!("{prefix}.{operation}"))
             .map_err(|error| Failure::new("the operation's name is no header").because(&error))?;
         let call = Call {
-            service: "logs",
+            service,
             method: Method::POST,
             target: "/".to_owned(),
             headers: vec![
-                content_type("application/x-amz-json-1.1"),
+                content_type(if service == "logs" {
+                    "application/x-amz-json-1.1"
+                } else {
+                    "application/x-amz-json-1.0"
+                }),
                 (HeaderName::from_static("x-amz-target"), target),
             ],
             body: Bytes::from(body.to_string()),

@@ -1,10 +1,12 @@
-//! `pileus deploy DIR`: creates or updates the function in a folder and says what it did.
+//! `pileus deploy DIR`: creates or updates the function in a folder, with the tables that it needs and what starts it, and
+//! says what it did.
 //!
 //! Guarantee: when it returns, the function is active with exactly what the folder says; what was already so is left
 //! alone and called unchanged.
 
 mod pack;
 mod project;
+mod resources;
 mod rust;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -49,6 +51,13 @@ pub(crate) async fn run(cloud: &Cloud, screen: Screen, options: &Deploy) -> Outc
         }
         Language::Python | Language::Node | Language::Native => pack::folder(&options.folder)?,
     };
+    let mut streams = Vec::new();
+    for table in &project.tables {
+        spinner.set_message(format!("making the table {}", table.name));
+        if let Some(stream) = table.ensure(cloud).await? {
+            streams.push((table.name.clone(), stream));
+        }
+    }
     spinner.set_message(format!("sending {} ({})", project.name, size(archive.bytes.len() as u64)));
     let (code, configuration) = match current(cloud, &project.name).await? {
         None => {
@@ -59,6 +68,9 @@ pub(crate) async fn run(cloud: &Cloud, screen: Screen, options: &Deploy) -> Outc
     };
     let url = if project.url || options.url { Some(url(cloud, &project.name).await?) } else { None };
     let function = cloud.until_ready(&project.name).await?;
+    for trigger in &project.triggers {
+        trigger.ensure(cloud, &project.name, &streams).await?;
+    }
     spinner.finish_and_clear();
     report(screen, &archive, (code, configuration), &function, url.as_deref());
     Ok(())
@@ -260,6 +272,8 @@ mod tests {
             role: None,
             url: false,
             environment: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
+            tables: Vec::new(),
+            triggers: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use regex::Regex;
 use serde::Deserialize;
 
+use super::resources::{TableSpec, TriggerSpec};
 use crate::failure::{Failure, Outcome, io};
 
 /// The file that describes a function.
@@ -35,6 +36,12 @@ struct Description {
     /// Environment variables.
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    /// Tables that it needs.
+    #[serde(default)]
+    table: Vec<TableSpec>,
+    /// What starts it.
+    #[serde(default)]
+    trigger: Vec<TriggerSpec>,
 }
 
 /// The languages whose projects are recognised.
@@ -62,6 +69,8 @@ pub(crate) struct Project {
     pub(crate) role: Option<String>,
     pub(crate) url: bool,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) tables: Vec<TableSpec>,
+    pub(crate) triggers: Vec<TriggerSpec>,
 }
 
 /// Files that are looked for, in this order, and the language each one means.
@@ -116,6 +125,8 @@ impl Project {
             role: description.role,
             url: description.url.unwrap_or(false),
             environment: description.environment,
+            tables: description.table,
+            triggers: description.trigger,
         })
     }
 }
@@ -125,7 +136,8 @@ fn read_description(folder: &Path) -> Outcome<Description> {
     match fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text).map_err(|error| {
             Failure::new(format!("{} cannot be read", path.display())).because(&error).remedy(
-                "its keys are name, runtime, handler, memory, timeout, description, role, url and [environment]",
+                "its keys are name, runtime, handler, memory, timeout, description, role, url, [environment], [[table]] and \
+                 [[trigger]]",
             )
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Description::default()),
