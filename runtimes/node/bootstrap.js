@@ -289,11 +289,10 @@ function beAssigned() {
   const frame = readNow(readNow(4).readUInt32LE(0));
   if (frame[0] !== ASSIGN) process.exit(1);
   const { variables } = JSON.parse(frame.toString('utf8', 5));
-  for (const name of Object.keys(process.env)) delete process.env[name];
-  for (const text of variables) {
-    const at = text.indexOf('=');
-    process.env[text.slice(0, at)] = text.slice(at + 1);
-  }
+  const given = new Map(variables.map((text) => [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)]));
+  // What is right already is left alone: a time zone that is written is looked for anew.
+  for (const name of Object.keys(process.env)) if (!given.has(name)) delete process.env[name];
+  for (const [name, value] of given) if (process.env[name] !== value) process.env[name] = value;
   process.chdir('/var/task');
 }
 

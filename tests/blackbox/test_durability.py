@@ -224,7 +224,7 @@ def test_a_full_disk_is_said_and_nothing_breaks(tmp_path, own):
             while True:
                 file.write(bytes(1 << 16))
         random = os.urandom(2 << 20)
-        code, status = None, None
+        code, status, told = None, None, ""
         for number in range(200):
             try:
                 functions.lambda_.create_function(
@@ -232,10 +232,11 @@ def test_a_full_disk_is_said_and_nothing_breaks(tmp_path, own):
                     Code={"ZipFile": python("x = 1", blob=random.hex()[: 1 << 20] + str(number))},
                 )  # fmt: skip
             except functions.lambda_.exceptions.ClientError as error:
-                code = error.response["Error"]["Code"]
+                code, told = error.response["Error"]["Code"], error.response["Error"]["Message"]
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 break
         assert code in ("ServiceException", "ServiceUnavailableException", "ServiceUnavailable") and status in (500, 503), (code, status)
+        assert "the disk is full" in told and "Free space" in told, told
         assert server.process.poll() is None, server.log()
         assert functions.lambda_.get_function(FunctionName="first")
         server.kill()

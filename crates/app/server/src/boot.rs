@@ -121,6 +121,7 @@ async fn serve(ground: Ground, ready: impl FnOnce(&Ready)) -> Result<(), ServerE
     let (host, opening) = LateHost::begin({
         let mut settings = ProcessSettings::new(sandbox);
         settings.environments_max = usize::try_from(config.functions.concurrency).unwrap_or(usize::MAX).max(64);
+        settings.cpu_quota = config.functions.cpu_quota;
         let env = env.clone();
         move || ProcessHost::open(settings, env, sender)
     });

@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use base_types::{Fault, FaultKind};
-use compute_api::{EnvironmentSpec, FunctionHost, HostReport, IsolationLevel, RuntimeListing, StartError};
+use compute_api::{Deployed, EnvironmentSpec, FunctionHost, HostReport, IsolationLevel, RuntimeListing, StartError};
 use compute_process::{OpenError, ProcessEnvironment, ProcessHost};
 use tokio::sync::watch;
 
@@ -78,6 +78,13 @@ impl FunctionHost for LateHost {
         // Without a sandbox there are none.
         if let Some(Some(host)) = self.0.host.get() {
             host.forget_snapshot(snapshot);
+        }
+    }
+
+    fn expect(&self, deployed: Deployed) {
+        // While it opens there is nothing to prepare with.
+        if let Some(Some(host)) = self.0.host.get() {
+            host.expect(deployed);
         }
     }
 

@@ -4,7 +4,8 @@
 use std::{fmt, future::Future, sync::Arc};
 
 use crate::{
-    Completion, EnvironmentSpec, Exit, HostReport, Invocation, IsolationReport, Origin, RuntimeListing, StartError,
+    Completion, Deployed, EnvironmentSpec, Exit, HostReport, Invocation, IsolationReport, Origin, RuntimeListing,
+    StartError,
 };
 
 /// Starts execution environments.
@@ -31,6 +32,12 @@ pub trait FunctionHost: Clone + Send + Sync + 'static {
 
     /// Ends the initialised process of this name, if there is one. Environments made from it live on.
     fn forget_snapshot(&self, snapshot: &str);
+
+    /// A function was deployed: what can be prepared ahead of its first start may be prepared now. A hint, which costs the
+    /// caller nothing.
+    fn expect(&self, deployed: Deployed) {
+        drop(deployed);
+    }
 
     /// The runtimes found on this host and those it lacks.
     fn runtimes(&self) -> Arc<RuntimeListing>;

@@ -31,7 +31,7 @@ pub use outcome::{ColdReason, Completion, Exit, Figures, Origin, Outcome, Start,
 pub use output::{OutputKind, OutputLine, OutputLines, OutputSink};
 pub use runtime::{InstalledRuntime, Language, RuntimeListing, SUPPORTED_RUNTIMES};
 pub use spec::{
-    Credentials, Egress, EnvironmentSpec, InitializationType, Invocation, LogFormat, Logging, SeccompProfile,
+    Credentials, Deployed, Egress, EnvironmentSpec, InitializationType, Invocation, LogFormat, Logging, SeccompProfile,
     StartPolicy,
 };
 pub use stream::{ResponseSink, ResponseStream, STREAMED_BYTES_MAX, StreamPiece};
@@ -42,3 +42,6 @@ pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
 pub const RESPONSE_SLACK_BYTES: usize = 100;
 /// How long the initialisation of an on-demand environment may take (AWS Lambda, "Init phase": 10 seconds).
 pub const INIT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long restoring an environment from a snapshot may take, after-restore hooks included (AWS Lambda, "Restore phase":
+/// 10 seconds).
+pub const RESTORE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -64,6 +64,21 @@ pub struct EnvironmentSpec {
     pub output: OutputSink,
 }
 
+/// A function that was deployed and may be called soon: as much of it as decides what can be prepared ahead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// The function's account.
+    pub account: AccountId,
+    /// AWS's identifier: `python3.11`, `nodejs20.x`, `provided.al2023`.
+    pub runtime: String,
+    /// Its memory, in MiB.
+    pub memory_mib: u32,
+    /// Its `/tmp`, in MiB.
+    pub tmp_mib: u32,
+    /// The names of its own environment variables.
+    pub variables: Vec<String>,
+}
+
 /// Where a function's output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {

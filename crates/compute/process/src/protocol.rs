@@ -17,6 +17,8 @@ use rustix::net::{
 pub(crate) const VERSION: u16 = 4;
 /// AWS Lambda's quota "Execution processes/threads".
 pub(crate) const PROCESSES_MAX: u64 = 1024;
+/// The step at which a disk that is full shows.
+pub(crate) const DISK_STAGE: &str = "tmp disk";
 /// The greatest packet, in bytes; environment variables are bounded far below it.
 const PACKET_BYTES_MAX: usize = 128 * 1024;
 /// The greatest number of descriptors in a packet.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base_env::Env;
 use base_types::{AccountId, Arn, Fault};
-use compute_api::RuntimeListing;
+use compute_api::{Deployed, RuntimeListing};
 use model_lambda::{AccessDeniedException, Error};
 use services_kernel::{Cx, PageTokens};
 use services_ports::{Destinations, Queues};
@@ -53,6 +53,9 @@ pub(crate) trait Effects: Send + Sync + 'static {
     /// What of a version's provisioned concurrency is there: `revision` is [`Version::run_revision`]. `None` when none was
     /// asked for yet.
     fn provisioned(&self, function_arn: &str, version: &str, revision: &str) -> Option<Provisioned>;
+
+    /// A function's code is ready to be started: the host may prepare for its first call.
+    fn expect(&self, deployed: Deployed);
 
     /// Ends the initialised process of a SnapStart version that is gone.
     fn forget_snapshot(&self, snapshot: &str);

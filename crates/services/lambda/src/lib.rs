@@ -77,6 +77,8 @@ use crate::{
 
 /// Reservations read in one transaction.
 const RESERVATIONS_PER_READ: usize = 500;
+/// How long a server that ends waits for lines that are on their way to the logs.
+const LAST_LINES_WAIT: Duration = Duration::from_millis(500);
 
 /// The service. Cheap to clone.
 pub struct Lambda<H: FunctionHost, L: LogSink>(Arc<Shared<H, L>>);
@@ -85,6 +87,8 @@ struct Shared<H: FunctionHost, L: LogSink> {
     control: Arc<Control>,
     runner: Arc<Runner<H, L>>,
     lineages: Lineages,
+    /// Environments whose lines are still handed on.
+    forwarding: watch::Receiver<usize>,
 }
 
 impl<H: FunctionHost, L: LogSink> Clone for Lambda<H, L> {
@@ -134,10 +138,14 @@ pub struct Settings {
     pub packages: Limits,
     /// Bytes of an environment's lines that may wait for the logs before the function is slowed down.
     pub output_bytes_max: usize,
+    /// How long lines of an environment are gathered before the logs are told of them: whoever invokes a function again and
+    /// again wakes nobody else for each invocation.
+    pub output_gathering: Duration,
 }
 
 impl Default for Settings {
-    /// `http://<id>.lambda-url.<region>.localhost:4566/`, no egress, AWS's package limits, 1 MiB of lines.
+    /// `http://<id>.lambda-url.<region>.localhost:4566/`, no egress, AWS's package limits, 1 MiB of lines, which are handed on
+    /// at once.
     fn default() -> Self {
         Self {
             urls: UrlBase { scheme: "http".to_owned(), domain: "localhost".to_owned(), port: Some(4566) },
@@ -145,6 +153,7 @@ impl Default for Settings {
             isolation_min: IsolationLevel::SingleUid,
             packages: Limits::INLINE,
             output_bytes_max: 1 << 20,
+            output_gathering: Duration::ZERO,
         }
     }
 }
@@ -178,7 +187,10 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             egress: settings.egress,
             isolation_min: settings.isolation_min,
             output_bytes_max: settings.output_bytes_max,
+            output_gathering: settings.output_gathering,
+            forwarding: watch::Sender::new(0),
         });
+        let forwarding = ground.forwarding.subscribe();
         let lineages = Lineages::default();
         let runner = Arc::new(Runner {
             env: env.clone(),
@@ -205,7 +217,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             queues,
             effects,
         });
-        Self(Arc::new(Shared { control, runner, lineages }))
+        Self(Arc::new(Shared { control, runner, lineages, forwarding }))
     }
 
     /// Tells the scheduler all reserved concurrency: it counts in the account's pool from the start, whether a function is
@@ -281,6 +293,13 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
     /// Refuses new invocations, waits at most `limit` for those that run, and ends all environments. True when every
     /// invocation came to its end.
     pub async fn shut_down(&self, limit: Duration) -> bool {
-        self.0.runner.scheduler.shut_down(limit).await
+        let done = self.0.runner.scheduler.shut_down(limit).await;
+        // The lines of what has just ended are on their way to the logs.
+        let mut forwarding = self.0.forwarding.clone();
+        let handed_on = forwarding.wait_for(|forwarding| *forwarding == 0);
+        if self.0.control.env.timeout(LAST_LINES_WAIT, handed_on).await.is_err() {
+            tracing::warn!("the last lines of some functions may not be in their logs");
+        }
+        done
     }
 }

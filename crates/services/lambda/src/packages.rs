@@ -1,13 +1,13 @@
 //! Stored deployment packages, and their code unpacked for running.
 
-use base_types::Fault;
+use base_types::{Fault, FaultKind};
 use bytes::Bytes;
 use store_api::Store;
 
 use std::path::PathBuf;
 
 use crate::{
-    archive::{CodeFolder, Limits},
+    archive::{CodeFolder, CodeFolderError, Limits},
     tables::{self, PACKAGES},
 };
 
@@ -40,13 +40,25 @@ impl Packages {
         if let Some(place) = self.folder.ready(digest) {
             return Ok(place);
         }
-        let zip = self.zip(digest).await?.ok_or_else(|| {
-            Fault::new(base_types::FaultKind::Internal, format!("find the deployment package {digest}"))
-        })?;
+        let zip = self
+            .zip(digest)
+            .await?
+            .ok_or_else(|| Fault::new(FaultKind::Internal, format!("find the deployment package {digest}")))?;
         let (folder, limits, digest) = (self.folder.clone(), self.limits, digest.to_owned());
         tokio::task::spawn_blocking(move || folder.ensure(&digest, || Ok(zip), &limits))
             .await
             .map_err(|error| Fault::internal("unpack a deployment package", error))?
-            .map_err(|error| Fault::internal("unpack a deployment package", error))
+            .map_err(unpack_fault)
     }
+}
+
+/// A full disk passes: what waits for it is tried again, and who asks meanwhile is told.
+fn unpack_fault(error: CodeFolderError) -> Fault {
+    const CONTEXT: &str = "unpack a deployment package";
+    if error.is_disk_full() {
+        return Fault::new(FaultKind::Unavailable, CONTEXT).caused_by(error).telling(
+            "The server's disk has no room for the function's code: free space where its data directory lies.",
+        );
+    }
+    Fault::internal(CONTEXT, error)
 }

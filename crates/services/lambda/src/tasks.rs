@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use base_types::{Fault, FaultKind, Timestamp};
+use base_types::{AccountId, Fault, FaultKind, Timestamp};
+use compute_api::Deployed;
 use parking_lot::Mutex;
 use services_kernel::Reconciler;
 use store_api::{Direction, Key, Store, Tx};
@@ -35,6 +36,9 @@ impl Settle {
         let found = self.control.store.view(move |tx| VERSIONS.get(tx, &key)).await?;
         let Some(stored) = found else { return self.forget(&version).await };
         let outcome = self.control.unpack(&version.name, &stored).await?.map(|()| None);
+        if outcome.is_ok() {
+            self.control.effects.expect(deployed(place.account, &stored));
+        }
         let (control, content) = (Arc::clone(&self.control), stored.content);
         self.control.store.transact(move |tx| control.settled(tx, &version, &content, outcome.clone())).await
     }
@@ -43,6 +47,18 @@ impl Settle {
         let place = Place { account: version.account, region: version.region.clone() };
         let entry = place.unsettled(&version.incarnation, version.number);
         self.control.store.transact(move |tx| tx.delete(&entry)).await
+    }
+}
+
+/// What the host is told of a version that can be started now.
+fn deployed(account: AccountId, version: &Version) -> Deployed {
+    let configuration = &version.configuration;
+    Deployed {
+        account,
+        runtime: configuration.runtime.clone(),
+        memory_mib: configuration.memory_mib,
+        tmp_mib: configuration.tmp_mib,
+        variables: configuration.variables.iter().flat_map(|variables| variables.keys().cloned()).collect(),
     }
 }
 

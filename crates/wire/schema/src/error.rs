@@ -129,12 +129,12 @@ pub trait ServiceError: From<Fault> + std::error::Error + Send + Sync + 'static 
 
     /// The text a client sees.
     fn message(&self) -> &str {
-        match self.fault().map(Role::of_fault) {
-            None => self.modelled_message().unwrap_or_default(),
-            Some(Role::Throttled) => OVERLOAD_MESSAGE,
-            Some(Role::Unavailable) => UNAVAILABLE_MESSAGE,
-            Some(_) => FAULT_MESSAGE,
-        }
+        let Some(fault) = self.fault() else { return self.modelled_message().unwrap_or_default() };
+        fault.told().unwrap_or(match Role::of_fault(fault) {
+            Role::Throttled => OVERLOAD_MESSAGE,
+            Role::Unavailable => UNAVAILABLE_MESSAGE,
+            _ => FAULT_MESSAGE,
+        })
     }
 
     /// A policy forbids it.

@@ -7,6 +7,9 @@ use services_lambda::url::UrlBase;
 
 use crate::{ServerConfig, host_memory};
 
+/// How long lines of a function are gathered before the logs are told of them.
+const OUTPUT_GATHERING: Duration = Duration::from_millis(5);
+
 /// The scheduler's limits on this machine.
 pub(super) fn scheduler_limits(config: &ServerConfig) -> compute_scheduler::Limits {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -45,6 +48,7 @@ pub(super) fn lambda_settings(config: &ServerConfig, port: Option<u16>) -> servi
     services_lambda::Settings {
         urls: UrlBase { scheme: "http".to_owned(), domain, port },
         isolation_min,
+        output_gathering: OUTPUT_GATHERING,
         // Whoever may call without a signature may reach the internet without a function, too.
         egress: if config.auth_required() { Egress::None } else { Egress::Offered },
         ..services_lambda::Settings::default()

@@ -7,7 +7,7 @@ use base_env::{Env, Moment};
 use bytes::Bytes;
 use compute_api::{
     Completion, EndpointConnection, EndpointSender, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures,
-    InitFailure, InitOutcome, Invocation, IsolationReport, Origin, Outcome, StartError, StreamError,
+    InitFailure, InitOutcome, Invocation, IsolationReport, Origin, Outcome, RESTORE_TIMEOUT, StartError, StreamError,
     endpoint::CONNECTIONS_MAX,
 };
 use tokio::{
@@ -35,8 +35,6 @@ use crate::protocol::{End, Gauges};
 
 /// How long the last output of an invocation may wait for a sink that is full.
 pub(super) const DRAIN_WAIT: Duration = Duration::from_secs(1);
-/// How long restoring may take, after-restore hooks included (Lambda developer guide, "Restore phase").
-const RESTORE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an environment is put together from.
 pub(super) struct Parts {

@@ -60,13 +60,45 @@ pub(super) fn raise_descriptor_limit() {
     }
 }
 
-/// Removes the runtime files of servers that are gone.
+/// Removes what servers left that are gone: their runtime files, and files that lose their names as soon as they are whole
+/// (parts of snapshots, images of `/tmp`) but did not come so far.
 fn sweep(state: &Path) {
     for entry in fs::read_dir(state).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(of) = name.to_str().and_then(|name| name.strip_prefix("runtime-")) else { continue };
-        if !instance::is_alive(of) {
-            drop(fs::remove_dir_all(entry.path()));
+        let Some(name) = name.to_str() else { continue };
+        if let Some(of) = name.strip_prefix("runtime-") {
+            if !instance::is_alive(of) {
+                drop(fs::remove_dir_all(entry.path()));
+            }
+        } else if is_leftover(name) {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
+fn is_leftover(name: &str) -> bool {
+    let ends = |with: &str| name.strip_suffix(with).is_some_and(|stem| stem.starts_with("tmp-"));
+    name.starts_with("snapshot-") || name == "tmp.image" || ends(".draft") || ends(".template")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_server_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = ["snapshot-7.image", "snapshot-7.program", "tmp.image", "tmp-5.draft", "tmp-5.template"];
+        let kept = ["seen", "tmp-5.empty", "notes.draft"];
+        for name in left.iter().chain(&kept) {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        sweep(folder.path());
+        for name in left {
+            assert!(!folder.path().join(name).exists(), "{name}");
+        }
+        for name in kept {
+            assert!(folder.path().join(name).exists(), "{name}");
         }
     }
 }

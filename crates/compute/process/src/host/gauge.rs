@@ -97,12 +97,20 @@ impl Gauge {
             }
         });
         let process = self.status.as_ref().and_then(read).unwrap_or_default();
-        let kibibytes = |name| field(&process, name).unwrap_or_default() * 1024;
-        // The peak is that of AWS, where every function has an interpreter of its own: with what is shared.
-        let whole = group.unwrap_or_default().max(kibibytes("VmRSS:"));
-        self.memory_bytes = group.unwrap_or(whole);
-        self.memory_bytes_max = self.memory_bytes_max.max(whole).max(kibibytes("VmHWM:"));
+        let (now, peak) = used(group, &process);
+        self.memory_bytes = group.unwrap_or(now);
+        self.memory_bytes_max = self.memory_bytes_max.max(now).max(peak);
     }
+}
+
+/// What a function uses and what it used at the most, in bytes: what its group holds of its own (if there is one), and the
+/// files that its process (whose `status` this is) maps. A fork does not use what it has in common with its template and
+/// never touched: that is charged to the template, and would tell nobody how much memory the function needs.
+fn used(group: Option<u64>, process: &str) -> (u64, u64) {
+    let kibibytes = |name| field(process, name).unwrap_or_default() * 1024;
+    let shared = group.map_or(0, |own| kibibytes("RssAnon:").saturating_sub(own));
+    let less = |bytes: u64| bytes.saturating_sub(shared).max(group.unwrap_or_default());
+    (less(kibibytes("VmRSS:")), less(kibibytes("VmHWM:")))
 }
 
 /// A small file from its beginning.
@@ -236,6 +244,24 @@ impl Freezing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_fork_shares_with_its_template_is_not_its_own() {
+        let status = "VmHWM:\t   82000 kB\nVmRSS:\t   32000 kB\nRssAnon:\t   24000 kB\nRssFile:\t    8000 kB\n";
+        for (own_kib, now, peak) in [
+            // An interpreter of its own.
+            (Some(24_000), 32_000, 82_000),
+            // A fork that has written a tenth of what it has.
+            (Some(2400), 10_400, 60_400),
+            // More processes than one.
+            (Some(40_000), 40_000, 82_000),
+            // No group to ask.
+            (None, 32_000, 82_000),
+        ] {
+            let (is, was) = used(own_kib.map(|kib| kib * 1024), status);
+            assert_eq!((is / 1024, was / 1024), (now, peak), "{own_kib:?}");
+        }
+    }
 
     #[test]
     fn a_quota_is_the_share_of_a_processor_that_the_memory_gives() {

@@ -2,6 +2,7 @@
 
 mod channel;
 pub(crate) mod credentials;
+mod direct;
 mod egress;
 mod environment;
 mod exchange;
@@ -40,7 +41,7 @@ use std::{
 use base_env::{Env, Moment};
 use base_types::{Fault, FaultKind};
 use compute_api::{
-    Egress, EndpointSender, EnvironmentId, EnvironmentSpec, Finding, FindingState, FunctionHost, HostReport,
+    Deployed, Egress, EndpointSender, EnvironmentId, EnvironmentSpec, Finding, FindingState, FunctionHost, HostReport,
     InitFailure, InitOutcome, InstalledRuntime, IsolationLevel, IsolationReport, Language, Origin, RuntimeListing,
     SUPPORTED_RUNTIMES, StartError, Wall, WallState,
 };
@@ -57,7 +58,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     instance,
-    protocol::{Assignment, Found, Level, Reply, Request, VERSION},
+    protocol::{Assignment, DISK_STAGE, Found, Level, Reply, Request, VERSION},
     runtimes, variables,
 };
 
@@ -385,14 +386,19 @@ impl ProcessHost {
         Ok(ProcessEnvironment::assemble(parts).map_err(io_fault)?)
     }
 
-    async fn check(&self, spec: &EnvironmentSpec) -> Result<InstalledRuntime, StartError> {
+    /// What was found; the search is waited for.
+    async fn runtimes_found(&self) -> Result<Arc<RuntimeListing>, Fault> {
         let inner = Arc::clone(&self.0);
-        let runtimes = match self.0.runtimes.get() {
-            Some(runtimes) => Arc::clone(runtimes),
+        match self.0.runtimes.get() {
+            Some(runtimes) => Ok(Arc::clone(runtimes)),
             None => tokio::task::spawn_blocking(move || inner.runtimes())
                 .await
-                .map_err(|error| Fault::internal("look for runtimes", error))?,
-        };
+                .map_err(|error| Fault::internal("look for runtimes", error)),
+        }
+    }
+
+    async fn check(&self, spec: &EnvironmentSpec) -> Result<InstalledRuntime, StartError> {
+        let runtimes = self.runtimes_found().await?;
         let available = || runtimes.available();
         let runtime = spec.runtime.clone();
         if !SUPPORTED_RUNTIMES.contains(&spec.runtime.as_str()) {
@@ -452,6 +458,12 @@ impl FunctionHost for ProcessHost {
 
     fn forget_snapshot(&self, snapshot: &str) {
         self.forget(snapshot);
+    }
+
+    fn expect(&self, deployed: Deployed) {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            tokio::spawn(self.clone().prepare_for(deployed));
+        }
     }
 
     fn runtimes(&self) -> Arc<RuntimeListing> {
@@ -528,8 +540,17 @@ impl ProcessHost {
 
 /// The launcher's words for the server's log.
 fn launcher_fault(stage: &str, errno: i32) -> Fault {
-    let kind = if errno == libc::EAGAIN || errno == libc::ENOSPC { FaultKind::Overloaded } else { FaultKind::Internal };
-    Fault::new(kind, format!("put up a sandbox at `{stage}`")).caused_by(io::Error::from_raw_os_error(errno))
+    let fault = |kind| {
+        Fault::new(kind, format!("put up a sandbox at `{stage}`")).caused_by(io::Error::from_raw_os_error(errno))
+    };
+    match errno {
+        // Elsewhere the same number says that the kernel has no room for another namespace or group.
+        libc::ENOSPC | libc::EDQUOT if stage == DISK_STAGE => fault(FaultKind::Unavailable).telling(
+            "The server's disk has no room for the function's /tmp: free space where its data directory lies.",
+        ),
+        libc::EAGAIN | libc::ENOSPC => fault(FaultKind::Overloaded),
+        _ => fault(FaultKind::Internal),
+    }
 }
 
 fn level(level: Level) -> IsolationLevel {

@@ -12,17 +12,20 @@ use std::{
 };
 
 use base_env::Moment;
-use compute_api::Language;
+use compute_api::{Deployed, Language};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{
     Inner, ProcessHost,
-    seat::{Make, Seat, Shape},
+    seat::{self, Make, Seat, Shape},
+    template::Forks,
 };
 
-/// Starts within about this long are a burst.
+/// Starts within about this long are a burst …
 const BURST: Duration = Duration::from_secs(1);
+/// … and within this long those that had to wait for each other: what comes at once is started a few at a time.
+const BURST_AT_WORK: Duration = Duration::from_secs(5);
 /// The greatest burst seen is half forgotten after this long.
 const FORGET: Duration = Duration::from_secs(60);
 /// A shelf that nobody asked for this long is emptied.
@@ -65,10 +68,20 @@ struct Demand {
 }
 
 impl Demand {
-    fn arrive(&mut self, now: Moment) {
+    /// One is asked for; `busy`: while others are being started.
+    fn arrive(&mut self, now: Moment, busy: bool) {
         let gap = self.last.map_or(f64::INFINITY, |last| now.since(last).as_secs_f64());
-        self.burst = self.burst * (-gap / BURST.as_secs_f64()).exp() + 1.0;
+        let span = if busy { BURST_AT_WORK } else { BURST };
+        self.burst = self.burst * (-gap / span.as_secs_f64()).exp() + 1.0;
         self.peak = (self.peak * (-gap / FORGET.as_secs_f64()).exp2()).max(self.burst);
+        self.last = Some(now);
+    }
+
+    /// As if one had arrived long after the others.
+    fn expect(&mut self, now: Moment) {
+        let gap = self.last.map_or(f64::INFINITY, |last| now.since(last).as_secs_f64());
+        self.burst *= (-gap / BURST.as_secs_f64()).exp();
+        self.peak = (self.peak * (-gap / FORGET.as_secs_f64()).exp2()).max(1.0);
         self.last = Some(now);
     }
 
@@ -105,7 +118,8 @@ impl Pool {
             shelves.retain(|_, shelf| !shelf.seats.is_empty());
         }
         let shelf = shelves.entry(shape.clone()).or_default();
-        shelf.demand.arrive(now);
+        // Who asks is one of them.
+        shelf.demand.arrive(now, self.starting.load(Ordering::Relaxed) > 1);
         std::iter::from_fn(|| shelf.seats.pop_front()).find(Seat::is_alive)
     }
 
@@ -116,13 +130,23 @@ impl Pool {
         std::iter::from_fn(|| seats.pop_front()).find(Seat::is_alive)
     }
 
-    /// Begins a shelf as if one had been asked for.
+    /// Begins a shelf as if one had been asked for. However often that is said, it is no burst.
     pub(super) fn expect(&self, shape: &Shape, now: Moment) {
-        self.shelves.lock().entry(shape.clone()).or_default().demand.arrive(now);
+        let mut shelves = self.shelves.lock();
+        if shelves.len() < SHELVES_MAX || shelves.contains_key(shape) {
+            shelves.entry(shape.clone()).or_default().demand.expect(now);
+        }
+        drop(shelves);
+        self.wanted.notify_one();
     }
 
-    /// The shape that lacks most, if one does.
-    fn next(&self, now: Moment) -> Option<Shape> {
+    /// What seats can be made of has changed.
+    pub(super) fn look_again(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// The shape that lacks most of those that can be made now, if one does.
+    fn next(&self, now: Moment, can_be_made: impl Fn(&Shape) -> bool) -> Option<Shape> {
         let shelves = self.shelves.lock();
         let waiting: usize = shelves.values().map(|shelf| shelf.seats.len()).sum();
         if waiting >= self.most.min(memory_allows()) {
@@ -132,7 +156,7 @@ impl Pool {
             .iter()
             .filter(|(_, shelf)| shelf.failures < 3)
             .map(|(shape, shelf)| (shelf.demand.wanted(now, self.least).saturating_sub(shelf.seats.len()), shape))
-            .filter(|(lacking, _)| *lacking > 0)
+            .filter(|(lacking, shape)| *lacking > 0 && can_be_made(shape))
             .max_by_key(|(lacking, _)| *lacking)
             .map(|(_, shape)| shape.clone())
     }
@@ -203,7 +227,7 @@ impl ProcessHost {
             let env = host.0.env.clone();
             let pool = &host.0.pool;
             let quiet = pool.starting.load(Ordering::Relaxed) == 0;
-            let next = if quiet { pool.next(env.monotonic()) } else { None };
+            let next = if quiet { pool.next(env.monotonic(), |shape| host.can_make(shape)) } else { None };
             let Some(shape) = next else {
                 if quiet {
                     let now = env.monotonic();
@@ -220,16 +244,42 @@ impl ProcessHost {
         }
     }
 
+    /// Whether a seat of this shape can be made now: forks need their template. One that is not there, or is due to be
+    /// replaced, is begun, and tells when it has booted.
+    fn can_make(&self, shape: &Shape) -> bool {
+        match &shape.make {
+            Make::Python(forks) => {
+                let runtimes = self.0.runtimes.get();
+                let runtime = runtimes.and_then(|runtimes| runtimes.chosen(&forks.runtime));
+                runtime.is_some_and(|runtime| self.has_template(forks, runtime))
+            }
+            Make::Blank | Make::Restored(_) | Make::Node { .. } => true,
+        }
+    }
+
+    /// Begins what the first start of a function like this will want.
+    pub(super) async fn prepare_for(self, deployed: Deployed) {
+        let Ok(runtimes) = self.runtimes_found().await else { return };
+        let Some(runtime) = runtimes.chosen(&deployed.runtime) else { return };
+        let names = deployed.variables.iter().map(String::as_str);
+        let make = match runtime.language {
+            _ if seat::any_is_read_at_the_start(names) => Make::Blank,
+            Language::Custom => Make::Blank,
+            Language::Node => Make::Node { runtime: deployed.runtime, memory_mib: deployed.memory_mib },
+            Language::Python if self.0.forks_possible() => {
+                Make::Python(Forks { account: deployed.account, runtime: deployed.runtime })
+            }
+            Language::Python => Make::Blank,
+        };
+        self.0.pool.expect(&Shape { make, tmp_mib: deployed.tmp_mib }, self.0.env.monotonic());
+        Self::begin_refilling(&self.0);
+    }
+
     async fn put_one(&self, shape: &Shape) {
         let runtime = match shape.runtime() {
             Some(name) => self.0.runtimes().chosen(name).cloned(),
             None => None,
         };
-        if let (Make::Python(forks), Some(runtime)) = (&shape.make, &runtime) {
-            // Has it replaced when it is due, or started again.
-            debug_assert_eq!(runtime.language, Language::Python);
-            self.template(forks, runtime).await;
-        }
         let seat = self.make_seat(shape, runtime.as_ref()).await;
         if let Err(refused) = &seat {
             tracing::debug!(?refused, ?shape, "no seat could be made ahead of need");
@@ -250,7 +300,7 @@ mod tests {
         let mut demand = Demand::default();
         assert_eq!(demand.wanted(start, 1), 0);
         for _ in 0..20 {
-            demand.arrive(start);
+            demand.arrive(start, false);
         }
         assert_eq!(demand.wanted(start, 1), 20);
         assert_eq!(demand.wanted(start + FORGET, 1), 10);
@@ -259,12 +309,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_expected_often_is_no_burst_and_takes_nothing_from_one() {
+        let now = Env::real().monotonic();
+        let mut demand = Demand::default();
+        for _ in 0..1000 {
+            demand.expect(now);
+        }
+        assert_eq!(demand.wanted(now, 2), 2);
+        for _ in 0..20 {
+            demand.arrive(now, false);
+        }
+        demand.expect(now);
+        assert_eq!(demand.wanted(now, 2), 20);
+    }
+
+    #[test]
+    fn what_comes_at_once_is_known_although_it_is_started_a_few_at_a_time() {
+        let begun = Env::real().monotonic();
+        let wanted = |busy| {
+            let (mut now, mut demand) = (begun, Demand::default());
+            for _ in 0..200 {
+                now = now + Duration::from_millis(10);
+                demand.arrive(now, busy);
+            }
+            demand.wanted(now, 1)
+        };
+        assert!((150..=200).contains(&wanted(true)), "{}", wanted(true));
+        assert!((70..=110).contains(&wanted(false)), "{}", wanted(false));
+    }
+
+    #[test]
     fn one_start_after_another_is_no_burst() {
         let mut now = Env::real().monotonic();
         let mut demand = Demand::default();
         for _ in 0..20 {
             now = now + BURST * 5;
-            demand.arrive(now);
+            demand.arrive(now, false);
         }
         assert_eq!(demand.wanted(now, 1), 1);
     }

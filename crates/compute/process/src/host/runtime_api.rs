@@ -18,6 +18,7 @@ use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 
 use super::{
     credentials,
+    direct::{self, Begun},
     exchange::{Event, Exchange, Message, Refusal},
     extensions::Extensions,
     extensions_api,
@@ -85,20 +86,32 @@ pub(crate) async fn serve(listener: StdListener, api: Arc<Api>) -> std::io::Resu
         }
         let api = Arc::clone(&api);
         connections.spawn(async move {
-            let service = service_fn(|request| {
-                let api = Arc::clone(&api);
-                async move { Ok::<_, Infallible>(route(&api, request).await) }
-            });
-            let served = http1::Builder::new()
-                .title_case_headers(true)
-                .max_buf_size(BUFFER_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "a runtime's connection broke");
+            let rest = match &api.exchange {
+                Some(exchange) => direct::serve(stream, exchange, &api.env).await,
+                None => Some((stream, Bytes::new())),
+            };
+            if let Some((stream, before)) = rest {
+                // Boxed: most connections never come here.
+                Box::pin(serve_any(Begun::new(stream, before), &api)).await;
             }
             drop(permit);
         });
+    }
+}
+
+/// Serves whatever comes on a connection.
+async fn serve_any(stream: Begun, api: &Arc<Api>) {
+    let service = service_fn(|request| {
+        let api = Arc::clone(api);
+        async move { Ok::<_, Infallible>(route(&api, request).await) }
+    });
+    let served = http1::Builder::new()
+        .title_case_headers(true)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a runtime's connection broke");
     }
 }
 

@@ -125,7 +125,8 @@ impl ProcessHost {
     pub(super) async fn shape(&self, spec: &EnvironmentSpec, runtime: &InstalledRuntime) -> Shape {
         let tmp_mib = spec.tmp_mib;
         let blank = Shape { make: Make::Blank, tmp_mib };
-        if spec.start == StartPolicy::Fresh || spec.variables.keys().any(|name| is_start_time(name)) {
+        let names = spec.variables.keys().map(String::as_str);
+        if spec.start == StartPolicy::Fresh || any_is_read_at_the_start(names) {
             return blank;
         }
         let make = match runtime.language {
@@ -306,7 +307,11 @@ pub(super) fn assign_frame(spec: &EnvironmentSpec, language: Language) -> io::Re
     Ok(frame)
 }
 
-/// Whether a runtime reads this variable before it could be told it.
+/// Whether a runtime reads one of these variables before it could be told them.
+pub(super) fn any_is_read_at_the_start<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
+    names.any(is_start_time)
+}
+
 fn is_start_time(name: &str) -> bool {
     START_TIME
         .iter()

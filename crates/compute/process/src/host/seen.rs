@@ -87,6 +87,8 @@ impl ProcessHost {
             drop(tokio::spawn(async move {
                 env.sleep(PAUSE).await;
                 if let Some(inner) = host.upgrade() {
+                    // Seats of a runtime are made when it is known where it is.
+                    drop(ProcessHost(Arc::clone(&inner)).runtimes_found().await);
                     let now = env.monotonic();
                     for shape in inner.seen.all() {
                         inner.pool.expect(&shape, now);

@@ -87,23 +87,10 @@ impl ProcessHost {
         if !self.0.forks_possible() {
             return None;
         }
-        let now = self.0.env.monotonic();
         let mut booting = {
             let mut slots = self.0.templates.slots.lock();
             let slot = slots.entry(forks.clone()).or_default();
-            if slot.booted.as_ref().is_some_and(|booted| !booted.is_alive()) {
-                slot.booted = None;
-            }
-            let booted = slot.booted.clone();
-            let old = booted.as_ref().is_none_or(|booted| {
-                now.since(booted.since) > AGE_MAX || booted.forks.load(Ordering::Relaxed) > FORKS_MAX
-            });
-            let paused = slot.failed.is_some_and(|failed| now.since(failed) < FAILED_PAUSE);
-            if old && slot.booting.is_none() && !paused {
-                let (done, booting) = watch::channel(false);
-                slot.booting = Some(booting);
-                tokio::spawn(self.clone().boot(forks.clone(), runtime.clone(), done));
-            }
+            let booted = self.look_at(slot, forks, runtime);
             if booted.is_some() || slot.waiting < IMPATIENT {
                 slot.waiting += usize::from(booted.is_none());
                 return booted;
@@ -113,6 +100,35 @@ impl ProcessHost {
         // An error means that the attempt is over, too.
         drop(self.0.env.timeout(PATIENCE, booting.wait_for(|done| *done)).await);
         self.0.templates.slots.lock().get(forks)?.booted.clone()
+    }
+
+    /// Whether there is a template for these forks now; begins one if not.
+    pub(super) fn has_template(&self, forks: &Forks, runtime: &InstalledRuntime) -> bool {
+        if !self.0.forks_possible() {
+            return false;
+        }
+        let mut slots = self.0.templates.slots.lock();
+        let slot = slots.entry(forks.clone()).or_default();
+        self.look_at(slot, forks, runtime).is_some()
+    }
+
+    /// What lives in a slot; begins to boot another one where it is missing or due to be replaced.
+    fn look_at(&self, slot: &mut Slot, forks: &Forks, runtime: &InstalledRuntime) -> Option<Arc<Booted>> {
+        let now = self.0.env.monotonic();
+        if slot.booted.as_ref().is_some_and(|booted| !booted.is_alive()) {
+            slot.booted = None;
+        }
+        let booted = slot.booted.clone();
+        let old = booted
+            .as_ref()
+            .is_none_or(|booted| now.since(booted.since) > AGE_MAX || booted.forks.load(Ordering::Relaxed) > FORKS_MAX);
+        let paused = slot.failed.is_some_and(|failed| now.since(failed) < FAILED_PAUSE);
+        if old && slot.booting.is_none() && !paused {
+            let (done, booting) = watch::channel(false);
+            slot.booting = Some(booting);
+            tokio::spawn(self.clone().boot(forks.clone(), runtime.clone(), done));
+        }
+        booted
     }
 
     /// Boots a template and puts it into its slot.
@@ -132,7 +148,9 @@ impl ProcessHost {
                 slot.failed = Some(self.0.env.monotonic());
             }
         }
+        drop(slots);
         done.send_replace(true);
+        self.0.pool.look_again();
     }
 
     async fn boot_one(&self, runtime: &InstalledRuntime) -> Result<Booted, Fault> {

@@ -93,6 +93,14 @@ impl Hierarchies {
                 _ => {}
             }
         }
+        let freezes = found.unified.as_ref().is_some_and(|folder| folder.join("cgroup.freeze").exists());
+        if freezes
+            && let Some(folder) = found.legacy.remove("freezer")
+            && found.legacy.values().all(|other| *other != folder)
+        {
+            // A hierarchy less: a folder to make, to enter twice and to remove for each shell, and memory of the kernel.
+            remove_folder(&folder);
+        }
         found
     }
 

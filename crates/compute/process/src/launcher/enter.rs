@@ -29,7 +29,7 @@ use super::{
     walls::{self, Expected, INSIDE_GID, INSIDE_UID},
 };
 use crate::{
-    protocol::{self, Entry, Found, Run},
+    protocol::{self, DISK_STAGE, Entry, Found, Run},
     sys,
 };
 
@@ -273,7 +273,7 @@ pub(crate) fn belongings(code: Option<&str>, language: Option<&str>, layers: &[S
 
 /// What a function writes: `/tmp` and shared memory.
 pub(crate) fn scratch(disks: &Disks, ids: Ids, tmp_bytes: u64) -> Result<Trees, Failure> {
-    let disk = disks.make(tmp_bytes, ids.function_uid, ids.function_gid).at("tmp disk")?;
+    let disk = disks.make(tmp_bytes, ids.function_uid, ids.function_gid).at(DISK_STAGE)?;
     let shared = tmpdisk::tmpfs(SHARED_MEMORY_BYTES, ids.function_uid, ids.function_gid, true).at("shared memory")?;
     Ok(vec![(disk, "/tmp"), (shared, "/dev/shm")])
 }

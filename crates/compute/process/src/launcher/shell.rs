@@ -352,6 +352,8 @@ fn build_root(parts: &Parts) -> Result<(), Failure> {
         ("/proc/self/fd/0", "dev/stdin"),
         ("/proc/self/fd/1", "dev/stdout"),
         ("/proc/self/fd/2", "dev/stderr"),
+        // Who finds none compares every file of the time zones with it: a quarter of Node's start.
+        ("/usr/share/zoneinfo/UTC", "etc/localtime"),
     ] {
         symlink(target, link).at(link)?;
     }

@@ -96,21 +96,12 @@ impl Disks {
         let image = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         fs::remove_file(&path)?;
         copy_sparse(&template, &image, bytes)?;
-        let device = attach(&image)?;
-        // An older kernel knows fewer options.
-        let context = open(&device.1, &QUICK).or_else(|_| open(&device.1, &[]))?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        let mount = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-        let root =
-            rustix::fs::openat(&mount, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        // Absent when mkfs did not make it.
-        let _ = rustix::fs::unlinkat(&root, "lost+found", AtFlags::REMOVEDIR);
-        Ok(mount)
+        mount(&image)
     }
 
     /// The empty file system of this size, made once.
     fn template(&self, bytes: u64) -> io::Result<File> {
-        let path = self.folder.join(format!("tmp-{bytes}.template"));
+        let path = self.folder.join(format!("tmp-{bytes}.empty"));
         if let Ok(file) = File::open(&path) {
             return Ok(file);
         }
@@ -127,9 +118,26 @@ impl Disks {
         if !made.success() {
             return Err(io::Error::other(format!("{mkfs} failed: {made}")));
         }
+        // Once, and not in every image: what is looked at in a new one has to be read from its device.
+        let whole = mount(&File::options().read(true).write(true).open(&draft)?)?;
+        let root =
+            rustix::fs::openat(&whole, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        // Absent when mkfs did not make it.
+        let _ = rustix::fs::unlinkat(&root, "lost+found", AtFlags::REMOVEDIR);
+        rustix::fs::syncfs(&root)?;
+        drop((root, whole));
         fs::rename(&draft, &path)?;
         File::open(&path)
     }
+}
+
+/// The file system in an image, as a detached mount.
+fn mount(image: &File) -> io::Result<OwnedFd> {
+    let device = attach(image)?;
+    // An older kernel knows fewer options.
+    let context = open(&device.1, &QUICK).or_else(|_| open(&device.1, &[]))?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// The file system on a device, with the options that every kernel knows and these.

@@ -149,6 +149,16 @@ impl<S, E, W> Core<S, E, W> {
         WaiterId { version: id, sequence }
     }
 
+    /// Whether an environment is being made that this waiter will have if no earlier one fails. How long that takes is the
+    /// function's own affair, and bounded by its limits.
+    pub(crate) fn is_being_served(&self, waiter: WaiterId<S, E, W>) -> bool {
+        let Some(version) = self.versions.get(waiter.version) else { return false };
+        version
+            .waiters
+            .binary_search_by_key(&waiter.sequence, |waiting| waiting.sequence)
+            .is_ok_and(|position| position < version.starting)
+    }
+
     /// A waiting caller gave up. `true` when it was still waiting; otherwise its environment is already on the way to it.
     pub(crate) fn withdraw(&mut self, now: Moment, waiter: WaiterId<S, E, W>, actions: &mut Actions<S, E, W>) -> bool {
         let Some(version) = self.versions.get_mut(waiter.version) else { return false };

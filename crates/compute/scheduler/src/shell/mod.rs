@@ -202,16 +202,19 @@ impl<H: FunctionHost, B: Blueprint> Scheduler<H, B> {
             }
             (Admission::Wait(waiter), Some(listener)) => {
                 let mut place = Waiting { shared, waiter: Some(waiter) };
-                let answer = shared.env.timeout(shared.wait_max, listener).await;
-                match answer {
-                    Ok(answer) => {
-                        place.waiter = None;
-                        let mut lease = answer.unwrap_or(Err(Refused::ShuttingDown))?;
-                        lease.queued = shared.env.monotonic().since(now);
-                        Ok(lease)
+                let mut listener = listener;
+                let answer = loop {
+                    match shared.env.timeout(shared.wait_max, &mut listener).await {
+                        Ok(answer) => break answer,
+                        // What is being made is waited for: a slow initialisation is no throttle.
+                        Err(_) if shared.core.lock().is_being_served(waiter) => {}
+                        Err(_) => return Err(Refused::Throttled(Throttle::FunctionBacklog)),
                     }
-                    Err(_) => Err(Refused::Throttled(Throttle::FunctionBacklog)),
-                }
+                };
+                place.waiter = None;
+                let mut lease = answer.unwrap_or(Err(Refused::ShuttingDown))?;
+                lease.queued = shared.env.monotonic().since(now);
+                Ok(lease)
             }
             (Admission::ShuttingDown | Admission::Wait(_), _) => Err(Refused::ShuttingDown),
         }

@@ -331,6 +331,19 @@ async fn a_failed_start_reaches_the_waiter_also_when_it_panics() {
 }
 
 #[tokio::test]
+async fn a_slow_start_is_waited_for_and_a_place_behind_it_is_not() {
+    let limits = Limits { wait_max: Duration::from_millis(1), starts_concurrent: 1, ..Limits::default() };
+    let (_host, scheduler) = scheduler(limits);
+    let (first, second) = tokio::join!(
+        scheduler.invoke(version("f", "1"), invocation("")),
+        scheduler.invoke(version("g", "1"), invocation(""))
+    );
+    assert!(first.is_ok(), "{:?}", first.err());
+    let refused = second.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, Refused::Throttled(Throttle::FunctionBacklog)), "{refused:?}");
+}
+
+#[tokio::test]
 async fn an_environment_that_exits_is_not_used_again() {
     let (host, scheduler) = scheduler(Limits::default());
     let f = version("f", "1");

@@ -51,6 +51,19 @@ pub enum CodeFolderError {
     Digest(String),
 }
 
+impl CodeFolderError {
+    /// Whether there is no room for it.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Disk { source, .. } | Self::Unpack(UnpackError::Disk { source, .. }) => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Package(_) | Self::Digest(_) | Self::Unpack(UnpackError::Changed) => false,
+        }
+    }
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> CodeFolderError + '_ {
     move |source| CodeFolderError::Disk { path: path.to_owned(), source }
 }

@@ -10,16 +10,17 @@ use base_env::{Elapsed, Env};
 use base_types::{Arn, Fault, FaultKind};
 use bytes::Bytes;
 use compute_api::{
-    Completion, Credentials, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost,
-    HostReport, INIT_TIMEOUT, InitFailure, InitializationType, Invocation, IsolationLevel, IsolationReport, LogFormat,
-    Logging, Origin, Outcome, OutputKind, OutputLine, OutputLines, OutputSink, RuntimeListing, SeccompProfile,
-    StartError, StartPolicy, output,
+    Completion, Credentials, Deployed, Egress, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures,
+    FunctionHost, HostReport, INIT_TIMEOUT, InitFailure, InitializationType, Invocation, IsolationLevel,
+    IsolationReport, LogFormat, Logging, Origin, Outcome, OutputKind, OutputLine, OutputLines, OutputSink,
+    RuntimeListing, SeccompProfile, StartError, StartPolicy, output,
 };
 use compute_scheduler::Blueprint;
 use parking_lot::Mutex;
 use services_kernel::Cx;
 use services_ports::{LogAppendError, LogLine, LogSink, LogTarget, RoleCredentials};
 use store_api::Store;
+use tokio::sync::watch;
 
 use crate::{
     configuration::Configuration,
@@ -48,6 +49,25 @@ pub(crate) struct Ground<L> {
     pub(crate) egress: Egress,
     pub(crate) isolation_min: IsolationLevel,
     pub(crate) output_bytes_max: usize,
+    pub(crate) output_gathering: Duration,
+    /// Environments whose lines are still handed on.
+    pub(crate) forwarding: watch::Sender<usize>,
+}
+
+/// Counts an environment as long as its lines are handed on.
+struct Forwarding<L>(Arc<Ground<L>>);
+
+impl<L> Forwarding<L> {
+    fn begin(ground: &Arc<Ground<L>>) -> Self {
+        ground.forwarding.send_modify(|count| *count += 1);
+        Self(Arc::clone(ground))
+    }
+}
+
+impl<L> Drop for Forwarding<L> {
+    fn drop(&mut self) {
+        self.0.forwarding.send_modify(|count| *count -= 1);
+    }
 }
 
 /// One function version, as environments are made from it.
@@ -86,7 +106,7 @@ impl<L: LogSink> Blueprint for Plan<L> {
         let (sink, lines) = output::channel(ground.output_bytes_max);
         let stream_of =
             Stream { place: self.place.clone(), group: configuration.logging.group.clone(), stream: stream.clone() };
-        tokio::spawn(forward(lines, Arc::clone(&self.ground), stream_of));
+        tokio::spawn(forward(lines, Forwarding::begin(&self.ground), stream_of));
         Ok(EnvironmentSpec {
             account: self.place.account,
             region: self.place.region.clone(),
@@ -168,9 +188,13 @@ struct Stream {
 /// Hands an environment's lines over to the logs until every sink is gone. The group and the stream are made with the
 /// first line, and again when somebody deleted them. A function does not fail because of its logs: lines that cannot be
 /// kept are told in the server's own log.
-async fn forward<L: LogSink>(mut lines: OutputLines, ground: Arc<Ground<L>>, stream: Stream) {
+async fn forward<L: LogSink>(mut lines: OutputLines, forwarding: Forwarding<L>, stream: Stream) {
+    let ground = &forwarding.0;
     let mut target = None;
     while let Some(first) = lines.next().await {
+        if !ground.output_gathering.is_zero() {
+            ground.env.sleep(ground.output_gathering).await;
+        }
         let mut batch = vec![first];
         while batch.len() < LINES_PER_BATCH
             && let Some(next) = lines.try_next()
@@ -184,7 +208,7 @@ async fn forward<L: LogSink>(mut lines: OutputLines, ground: Arc<Ground<L>>, str
         };
         let batch: Vec<LogLine> =
             batch.into_iter().map(|line| LogLine { timestamp: line.at, text: own(line) }).collect();
-        if let Err(fault) = append(&ground, &stream, &mut target, batch).await {
+        if let Err(fault) = append(ground, &stream, &mut target, batch).await {
             tracing::error!(group = stream.group, stream = stream.stream, ?fault, "lines of a function were lost");
         }
     }
@@ -383,6 +407,10 @@ impl<H: FunctionHost> FunctionHost for Logged<H> {
 
     fn forget_snapshot(&self, snapshot: &str) {
         self.host.forget_snapshot(snapshot);
+    }
+
+    fn expect(&self, deployed: Deployed) {
+        self.host.expect(deployed);
     }
 
     fn runtimes(&self) -> Arc<RuntimeListing> {

@@ -16,7 +16,7 @@ use services_ports::{Ending, InvocationRecord, LogSink, MeteredFunction};
 
 use super::{
     environment::{Plan, say, system_log},
-    runner::{Finished, NotCalled, RanIn, Runner},
+    runner::{Finished, NotCalled, RanIn, Runner, Unrestored},
 };
 use crate::report::{self, Subject};
 
@@ -66,7 +66,8 @@ impl<H: FunctionHost, L: LogSink> Flight<H, L> {
             _ => (None, answer.payload.len() as u64),
         };
         self.record(&Landing { at, ending, figures, queued, ran, provisioned, bytes_out });
-        Finished { answer, version: Arc::clone(&self.version.key.version), tail: log_tail, ran, stream_error }
+        let version = Arc::clone(&self.version.key.version);
+        Finished { answer, version, tail: log_tail, ran, stream_error, unrestored: None }
     }
 
     async fn refused(&self, refused: Refused, begun: Moment) -> Result<Finished, NotCalled> {
@@ -108,7 +109,9 @@ impl<H: FunctionHost, L: LogSink> Flight<H, L> {
         begun: Moment,
     ) -> Finished {
         let runner = &self.runner;
+        let is_restore = failure.figures.restore_duration.is_some();
         let limit = spec.map_or(compute_api::INIT_TIMEOUT, |spec| match spec.initialization {
+            _ if is_restore => compute_api::RESTORE_TIMEOUT,
             // The second attempt had the invocation's time.
             InitializationType::OnDemand => spec.timeout,
             InitializationType::ProvisionedConcurrency | InitializationType::SnapStart => spec.init_timeout,
@@ -117,7 +120,8 @@ impl<H: FunctionHost, L: LogSink> Flight<H, L> {
         // Nothing is left of the environment: the host's own level is what it had.
         let isolation = runner.scheduler.host().report_level();
         let start = Start::Cold(compute_api::ColdReason::First);
-        let ran = RanIn { start, origin: Origin::Fresh, isolation };
+        let origin = if is_restore { Origin::Restored } else { Origin::Fresh };
+        let ran = RanIn { start, origin, isolation };
         let subject = Subject {
             request_id: &self.request_id,
             version: &self.version.key.version,
@@ -139,7 +143,12 @@ impl<H: FunctionHost, L: LogSink> Flight<H, L> {
         let bytes_out = answer.payload.len() as u64;
         let figures = failure.figures;
         self.record(&Landing { at: now, ending, figures, queued, ran, provisioned: false, bytes_out });
-        Finished { answer, version: Arc::clone(&self.version.key.version), tail, ran, stream_error: None }
+        let unrestored = is_restore.then_some(match failure.outcome {
+            InitOutcome::Timeout => Unrestored::TimedOut,
+            _ => Unrestored::Failed,
+        });
+        let version = Arc::clone(&self.version.key.version);
+        Finished { answer, version, tail, ran, stream_error: None, unrestored }
     }
 
     fn record(&self, landing: &Landing) {

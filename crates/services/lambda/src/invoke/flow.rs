@@ -63,7 +63,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
                 Ok(InvocationResponse { payload: Some(Bytes::new()), ..status(202) })
             }
             InvocationType::RequestResponse => {
-                let finished = self.0.runner.call(&route, call).await?;
+                let finished = self.0.runner.call(&route, call).await?.restored()?;
                 tell(cx, &finished);
                 Ok(InvocationResponse {
                     function_error: finished.answer.function_error.map(str::to_owned),
@@ -95,9 +95,11 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
         let runner = &self.0.runner;
         let chosen = runner.choose(&route)?;
         let version = chosen.version.key.version.to_string();
-        let opened = stream::open(runner, chosen, call).await?;
-        if let Opened::Whole(finished) = &opened {
-            tell(cx, finished);
+        let mut opened = stream::open(runner, chosen, call).await?;
+        if let Opened::Whole(finished) = opened {
+            let finished = finished.restored()?;
+            tell(cx, &finished);
+            opened = Opened::Whole(finished);
         }
         let (sender, events) = EventStream::channel(EVENTS_WAITING);
         tokio::spawn(stream::send(opened, sender, input.log_type == Some(LogType::Tail)));

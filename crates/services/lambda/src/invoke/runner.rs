@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 use base_env::Env;
 use base_types::Fault;
 use bytes::Bytes;
-use compute_api::{FunctionHost, Invocation, IsolationLevel, Origin, ResponseSink, RuntimeListing, Start};
+use compute_api::{Deployed, FunctionHost, Invocation, IsolationLevel, Origin, ResponseSink, RuntimeListing, Start};
 use compute_scheduler::{FunctionVersion, Scheduler, VersionKey, survive};
 use model_lambda::Error;
 use services_ports::{LogSink, Meter, MeteredFunction};
@@ -67,6 +67,33 @@ pub(crate) struct Finished {
     pub(crate) ran: RanIn,
     /// With which error a streamed response broke off, if it did.
     pub(crate) stream_error: Option<String>,
+    /// Why it had no environment, if that was to be made from a snapshot and was not.
+    pub(crate) unrestored: Option<Unrestored>,
+}
+
+/// Why an environment could not be made from a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unrestored {
+    /// A hook failed, or the process ended.
+    Failed,
+    /// It took too long.
+    TimedOut,
+}
+
+impl Finished {
+    /// What a caller who waits is answered when there was no environment to call: AWS's errors of `Invoke`, whose words
+    /// they are.
+    pub(crate) fn restored(self) -> Result<Self, Error> {
+        match self.unrestored {
+            None => Ok(self),
+            Some(Unrestored::Failed) => Err(Error::snap_start_exception(
+                "The afterRestore() runtime hook encountered an error. For more information, check the Amazon CloudWatch logs.",
+            )),
+            Some(Unrestored::TimedOut) => Err(Error::snap_start_timeout_exception(
+                "Lambda couldn't restore the snapshot within the timeout limit.",
+            )),
+        }
+    }
 }
 
 /// How an invocation got its environment, and the walls around that.
@@ -219,6 +246,10 @@ impl<H: FunctionHost, L: LogSink> Effects for Runner<H, L> {
             available: now.available,
             failure: now.failure,
         })
+    }
+
+    fn expect(&self, deployed: Deployed) {
+        self.scheduler.host().expect(deployed);
     }
 
     fn forget_snapshot(&self, snapshot: &str) {

@@ -12,9 +12,9 @@ use std::{
 use base_env::Env;
 use bytes::Bytes;
 use compute_api::{
-    Completion, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport, InitFailure,
-    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome, OutputKind,
-    OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError, StreamError, StreamPiece,
+    Completion, Deployed, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport,
+    InitFailure, InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome,
+    OutputKind, OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError, StreamError, StreamPiece,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ pub(crate) struct Scripted {
     pub(crate) waiting: Arc<AtomicU64>,
     /// The snapshots that were to be forgotten.
     pub(crate) forgotten: Arc<Mutex<Vec<String>>>,
+    /// What it was told to expect.
+    pub(crate) expected: Arc<Mutex<Vec<Deployed>>>,
 }
 
 impl Scripted {
@@ -55,6 +57,7 @@ impl Scripted {
             gate: Arc::new(watch::Sender::new(false)),
             waiting: Arc::default(),
             forgotten: Arc::default(),
+            expected: Arc::default(),
         }
     }
 
@@ -89,6 +92,14 @@ impl FunctionHost for Scripted {
             let outcome = InitOutcome::Error { error_type: "Runtime.ImportModuleError".into(), payload };
             return Err(StartError::Init(Box::new(InitFailure { outcome, figures, log_tail: Bytes::new() })));
         }
+        if spec.snapshot.is_some() && spec.handler.starts_with("restore.") {
+            let outcome = match spec.handler.as_str() {
+                "restore.slow" => InitOutcome::Timeout,
+                _ => InitOutcome::Error { error_type: "Runtime.AfterRestoreError".into(), payload: Bytes::new() },
+            };
+            let figures = Figures { restore_duration: Some(Duration::from_millis(12)), ..Figures::default() };
+            return Err(StartError::Init(Box::new(InitFailure { outcome, figures, log_tail: Bytes::new() })));
+        }
         let id = EnvironmentId(self.started.fetch_add(1, Ordering::SeqCst));
         let isolation = IsolationReport { level: IsolationLevel::Full, host_uid: 1, walls: vec![] };
         Ok(ScriptedEnvironment { id, spec, host: self.clone(), isolation, alive: true, invocations: 0 })
@@ -114,6 +125,10 @@ impl FunctionHost for Scripted {
 
     fn forget_snapshot(&self, snapshot: &str) {
         self.forgotten.lock().push(snapshot.to_owned());
+    }
+
+    fn expect(&self, deployed: Deployed) {
+        self.expected.lock().push(deployed);
     }
 
     fn runtimes(&self) -> Arc<RuntimeListing> {

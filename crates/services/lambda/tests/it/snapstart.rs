@@ -79,6 +79,36 @@ async fn what_cannot_be_snapshotted_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_fails_has_the_errors_that_aws_has_for_it() {
+    let world = World::new();
+    for (handler, status, code) in
+        [("restore.fails", 400, "SnapStartException"), ("restore.slow", 408, "SnapStartTimeoutException")]
+    {
+        let name = handler.replace('.', "-");
+        world.call("CreateFunction", snap(&name, handler)).await;
+        world.settled(&name).await;
+        world.call("PublishVersion", json!({ "FunctionName": name })).await;
+        world.settled(&format!("{name}:1")).await;
+        let refused = world.fails("Invoke", json!({ "FunctionName": format!("{name}:1") })).await;
+        assert_eq!((refused.status, refused.code.as_str()), (status, code));
+        // The version that is not restored runs.
+        world.invoke(&name, json!({})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_is_told_what_was_deployed() {
+    let world = World::new();
+    let mut input = function("f", "app.handler");
+    input["Environment"] = json!({ "Variables": { "A": "1" } });
+    world.call("CreateFunction", input).await;
+    world.settled("f").await;
+    let expected = world.host.expected.lock().clone();
+    assert_eq!(expected.len(), 1);
+    assert_eq!((expected[0].memory_mib, &expected[0].variables[..]), (128, &["A".to_owned()][..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_was_being_taken_is_taken_after_a_restart_and_delays_nobody() {
     let world = World::new();
     world.call("CreateFunction", snap("f", "init.hangs")).await;

@@ -170,6 +170,29 @@ fn in_a_hybrid_limits_are_from_version_1_and_the_rest_from_version_2() {
 }
 
 #[test]
+fn what_version_2_freezes_needs_no_group_for_it_in_version_1() {
+    for (names, kept) in
+        [(["memory", "cpu,cpuacct", "pids", "freezer"], 4), (["memory,freezer", "cpu,cpuacct", "pids", "u2"], 4)]
+    {
+        let me = crate::instance::new();
+        let tree = Tree::new(&[("u/cgroup.controllers", ""), ("u/cgroup.procs", "")]);
+        let freeze = tree.path(&format!("u/pileus-{me}/cgroup.freeze"));
+        fs::create_dir_all(freeze.parent().unwrap()).unwrap();
+        fs::write(&freeze, "0").unwrap();
+        for name in names {
+            fs::create_dir(tree.path(name)).unwrap();
+        }
+        let legacy = names.map(|name| (name, "cgroup", name));
+        let mounts = tree.mounts(&[legacy.as_slice(), &[("u", "cgroup2", "rw")]].concat());
+        let found = Hierarchies::find(&me, &mounts, "0::/");
+        assert!(found.complete() && !found.legacy.contains_key("freezer"));
+        let made = found.create(1).unwrap();
+        // With the one of version 2.
+        assert_eq!(made.folders.len(), kept);
+    }
+}
+
+#[test]
 fn without_a_hierarchy_everything_is_missing_and_says_so() {
     let found = Hierarchies::find("1-1-1", "30 23 0:26 / /sys rw - sysfs sysfs rw\n", "");
     assert!(!found.complete());
