@@ -370,20 +370,24 @@ mod tests {
         assert_eq!(effective(Some(&topic), Some(own)).retries, 7);
     }
 
-    proptest! {
-        #[test]
-        fn no_text_breaks_it(text in ".{0,60}") {
-            let _ = (of_topic(&text), of_subscription(&text));
-            let _ = effective(Some(&text), Some(&text));
-        }
+    mod property {
+        use super::*;
 
-        #[test]
-        fn an_accepted_policy_ends_within_the_hour(retries in 0_u64..200, least in 0_u64..4000, most in 0_u64..4000) {
-            let text = json!({ "healthyRetryPolicy": {
-                "numRetries": retries, "minDelayTarget": least, "maxDelayTarget": most, "backoffFunction": "geometric",
-            }}).to_string();
-            if of_subscription(&text).is_ok() {
-                prop_assert!(delays(&text).iter().sum::<u64>() <= TOTAL_MAX);
+        proptest! {
+            #[test]
+            fn no_text_breaks_it(text in ".{0,60}") {
+                let _ = (of_topic(&text), of_subscription(&text));
+                let _ = effective(Some(&text), Some(&text));
+            }
+
+            #[test]
+            fn an_accepted_policy_ends_within_the_hour(retries in 0_u64..200, least in 0_u64..4000, most in 0_u64..4000) {
+                let text = json!({ "healthyRetryPolicy": {
+                    "numRetries": retries, "minDelayTarget": least, "maxDelayTarget": most, "backoffFunction": "geometric",
+                }}).to_string();
+                if of_subscription(&text).is_ok() {
+                    prop_assert!(delays(&text).iter().sum::<u64>() <= TOTAL_MAX);
+                }
             }
         }
     }

@@ -9,11 +9,11 @@
 //! with its deliveries. So each subscriber gets it once, whatever is cut off where. Messages of a FIFO topic never overtake
 //! an intent of theirs.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use base_types::{Arn, Fault};
 use bytes::Bytes;
-use lang_eventpattern::{EventPattern, RuleSet};
+use lang_eventpattern::{Event, EventPattern, RuleSet};
 use parking_lot::Mutex;
 use services_kernel::{Cx, HOPS_MAX, Lineage, Source};
 use services_ports::{Delivery, DeliveryError};
@@ -143,14 +143,31 @@ fn pattern(subscription: &Subscription) -> Wants {
     }
 }
 
-fn wants(subscription: &Subscription, message: &Message) -> bool {
-    match pattern(subscription) {
-        Wants::All => true,
-        Wants::Nothing => false,
-        Wants::These(pattern) if subscription.filter_body => {
-            filter::of_body(&message.text).is_some_and(|event| pattern.matches(&event))
+/// A message as filters look at it, prepared once for all of them.
+struct Looked<'a> {
+    message: &'a Message,
+    attributes: OnceCell<Event>,
+    body: OnceCell<Option<Event>>,
+}
+
+impl<'a> Looked<'a> {
+    fn at(message: &'a Message) -> Self {
+        Self { message, attributes: OnceCell::new(), body: OnceCell::new() }
+    }
+
+    fn is_wanted(&self, subscription: &Subscription) -> bool {
+        match pattern(subscription) {
+            Wants::All => true,
+            Wants::Nothing => false,
+            Wants::These(pattern) if subscription.filter_body => {
+                let body = self.body.get_or_init(|| filter::of_body(&self.message.text));
+                body.as_ref().is_some_and(|event| pattern.matches(event))
+            }
+            Wants::These(pattern) => {
+                let attributes = self.attributes.get_or_init(|| filter::of_attributes(&self.message.attributes));
+                pattern.matches(attributes)
+            }
         }
-        Wants::These(pattern) => pattern.matches(&filter::of_attributes(&message.attributes)),
     }
 }
 
@@ -289,40 +306,55 @@ impl Sns {
             INTENTS.remove(tx, &key)?;
             return Ok(Some(id));
         };
-        let rows = found.name.rows(&SUBSCRIPTIONS, &id);
-        let range = rows.prefix().after(&rows.u64(intent.done));
-        let some = SUBSCRIPTIONS.scan(tx, &range, LOOKED_AT_MAX, Direction::Forward)?;
-        let whole = some.len() < LOOKED_AT_MAX;
-        let (mut budget, mut ended) = (Budget::new(), whole);
-        let size = bytes(&intent.message);
         let message = intent.message.clone();
-        let mut rendered = Rendered::new(&message, Some(signer));
-        for (row, subscription) in some {
-            let number = last_number(&row)?;
-            if number > intent.last {
-                ended = true;
-                break;
-            }
-            if subscription.confirmed && wants(&subscription, &message) {
-                // One that is larger than any budget goes alone.
-                if !budget.take(1, size.min(BYTES_MAX)) {
-                    ended = false;
-                    break;
-                }
-                self.hand(tx, &found, &subscription, &mut rendered)?;
-            }
-            intent.done = number;
-            if budget.is_spent() {
-                ended = false;
-                break;
-            }
-        }
+        let ended = self.expand_some(tx, &found, &message, &mut intent, signer)?;
         if ended {
             INTENTS.remove(tx, &key)?;
         } else {
             INTENTS.put(tx, &key, &intent)?;
         }
         Ok(Some(id))
+    }
+
+    /// A chunk of the subscribers behind those who have the message; true when there are no more.
+    fn expand_some(
+        &self,
+        tx: &Tx,
+        found: &Found,
+        message: &Message,
+        intent: &mut Intent,
+        signer: &Signer,
+    ) -> Result<bool, Fault> {
+        let rows = found.name.rows(&SUBSCRIPTIONS, &found.topic.id);
+        let (mut budget, size) = (Budget::new(), bytes(message));
+        let (mut rendered, looked) = (Rendered::new(message, Some(signer)), Looked::at(message));
+        // No more are read than may get it, unless filters let few have it.
+        for _ in 0..LOOKED_AT_MAX.div_ceil(TARGETS_MAX) {
+            let range = rows.prefix().after(&rows.clone().u64(intent.done));
+            let some = SUBSCRIPTIONS.scan(tx, &range, TARGETS_MAX, Direction::Forward)?;
+            let whole = some.len() < TARGETS_MAX;
+            for (row, subscription) in some {
+                let number = last_number(&row)?;
+                if number > intent.last {
+                    return Ok(true);
+                }
+                if subscription.confirmed && looked.is_wanted(&subscription) {
+                    // One that is larger than any budget goes alone.
+                    if !budget.take(1, size.min(BYTES_MAX)) {
+                        return Ok(false);
+                    }
+                    self.hand(tx, found, &subscription, &mut rendered)?;
+                }
+                intent.done = number;
+                if budget.is_spent() {
+                    return Ok(false);
+                }
+            }
+            if whole {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Hands a message to one subscriber.

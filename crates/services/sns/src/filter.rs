@@ -260,20 +260,24 @@ mod tests {
         assert_eq!(compact("{ \"a b\" :\n[ \"c \\\" d\" ] }"), r#"{"a b":["c \" d"]}"#);
     }
 
-    proptest! {
-        #[test]
-        fn no_text_breaks_it(text in ".{0,60}") {
-            for scope in [Scope::Attributes, Scope::Body] {
-                let _ = (check(&text, scope), compile(&text, scope));
-            }
-            let _ = of_body(&text);
-        }
+    mod property {
+        use super::*;
 
-        #[test]
-        fn what_was_checked_can_be_compiled(key in "[a-z]{1,3}", value in "[a-z]{0,4}", number: i32) {
-            let policy = format!(r#"{{"{key}": ["{value}", {number}, null, {{"prefix": "{value}x"}}]}}"#);
-            check(&policy, Scope::Attributes).unwrap();
-            prop_assert!(compile(&policy, Scope::Attributes).is_some());
+        proptest! {
+            #[test]
+            fn no_text_breaks_it(text in ".{0,60}") {
+                for scope in [Scope::Attributes, Scope::Body] {
+                    let _ = (check(&text, scope), compile(&text, scope));
+                }
+                let _ = of_body(&text);
+            }
+
+            #[test]
+            fn what_was_checked_can_be_compiled(key in "[a-z]{1,3}", value in "[a-z]{0,4}", number: i32) {
+                let policy = format!(r#"{{"{key}": ["{value}", {number}, null, {{"prefix": "{value}x"}}]}}"#);
+                check(&policy, Scope::Attributes).unwrap();
+                prop_assert!(compile(&policy, Scope::Attributes).is_some());
+            }
         }
     }
 }

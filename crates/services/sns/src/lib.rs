@@ -9,7 +9,7 @@
 //! | `message` | what is published, and how each kind of subscriber sees it |
 //! | `filter` | filter policies |
 //! | `delivery_policy` | when a delivery by HTTP is tried again |
-//! | `sign` | the key, its certificate, signatures |
+//! | `sign`, `private_key` | the key, its certificate, signatures |
 //! | `fanout` | from a message to its subscribers |
 //! | `calls` | what goes out by HTTP |
 //! | `delivery` | topics as targets of other services |
@@ -37,6 +37,7 @@ mod message;
 mod names;
 mod ops;
 mod outbox;
+mod private_key;
 mod service;
 mod sign;
 mod tables;
@@ -133,7 +134,7 @@ impl Sns {
             return Ok(());
         }
         if let Some(key) = self.store.view(|tx| SIGNING.get(tx, &SIGNING.global_key(None))).await? {
-            let signer = Arc::new(open(&key, &self.env)?);
+            let signer = Arc::new(open(&key)?);
             // Somebody else may have been faster: it is the same key.
             drop(self.signer.set(signer));
         }
@@ -159,7 +160,7 @@ impl Sns {
                     Ok::<_, Fault>(made.clone())
                 })
                 .await?;
-            Ok::<_, Fault>(Arc::new(open(&kept, &self.env)?))
+            Ok::<_, Fault>(Arc::new(open(&kept)?))
         });
         made.await.cloned()
     }
@@ -180,6 +181,6 @@ impl Sns {
     }
 }
 
-fn open(key: &SigningKey, env: &Env) -> Result<Signer, Fault> {
-    Signer::open(&Made { key: key.key.clone(), certificate: key.certificate.clone() }, env)
+fn open(key: &SigningKey) -> Result<Signer, Fault> {
+    Signer::open(&Made { key: key.key.clone(), certificate: key.certificate.clone() })
 }

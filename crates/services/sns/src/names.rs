@@ -137,4 +137,24 @@ mod tests {
         }
         assert!(super::topic(&cx, "arn:aws:sns:eu-west-1:000000000000:t", "TopicArn").is_err());
     }
+
+    mod property {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            /// What an unsigned request to confirm or to leave brings, among others.
+            #[test]
+            fn no_text_breaks_it(text in "(arn|aws|sns|us-east-1|[0-9]{12}|:|PendingConfirmation|[ -~]){0,14}|\\PC{0,60}") {
+                let _ = (check(&text, true), check(&text, false));
+                if let Ok(topic) = topic_anywhere(&text, "TopicArn") {
+                    prop_assert_eq!(topic_anywhere(&topic.arn().to_string(), "TopicArn").unwrap(), topic);
+                }
+                if let Ok(name) = subscription(&text) {
+                    prop_assert_eq!(subscription(&name.arn()).unwrap(), name);
+                }
+            }
+        }
+    }
 }

@@ -2,24 +2,27 @@
 //!
 //! One key an installation, made when it is first needed and kept in the store, so that the certificate's address stays the
 //! same and a backup brings it along. AWS signs with RSA (PKCS #1 v1.5) over SHA-1 (signature version 1) or SHA-256
-//! (version 2); so do we. Signing costs about a millisecond: what was signed last is remembered, so that a transaction that
-//! is run again, and all subscribers of one message, share one signature.
+//! (version 2); so do we. What was signed last is remembered, so that a transaction that is run again, and all subscribers
+//! of one message, share one signature. Keys are made in portable Rust and used by AWS-LC (`private_key`).
 
 use std::{collections::HashMap, convert::Infallible};
 
 use base_env::Env;
-use base_types::{Fault, Timestamp};
+use base_types::{Fault, FaultKind, Timestamp};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
 use rsa::{
-    Pkcs1v15Sign, PrivateKey,
-    pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey},
+    Pkcs1v15Sign,
+    pkcs8::{EncodePrivateKey, EncodePublicKey, PrivateKeyInfoRef},
     rand_core::{TryCryptoRng, TryRng},
 };
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::message::Signature;
+use crate::{
+    message::Signature,
+    private_key::{Hash, PrivateKey},
+};
 
 const KEY_BITS: usize = 2048;
 /// Signatures that are remembered.
@@ -31,7 +34,6 @@ const YEAR_SECONDS: u64 = 31_556_952;
 /// Makes signatures.
 pub(crate) struct Signer {
     key: PrivateKey,
-    env: Env,
     /// PEM.
     certificate: String,
     file: String,
@@ -47,7 +49,7 @@ pub(crate) struct Made {
 /// Makes a key. It takes from a tenth of a second to seconds.
 pub(crate) fn make(env: &Env) -> Result<Made, Fault> {
     let mut chance = Chance(env);
-    let key = PrivateKey::new(&mut chance, KEY_BITS).map_err(fault)?;
+    let key = rsa::PrivateKey::new(&mut chance, KEY_BITS).map_err(fault)?;
     let encoded = key.to_pkcs8_der().map_err(fault)?.as_bytes().to_vec();
     let public = key.as_public_key().to_public_key_der().map_err(fault)?;
     let mut serial = [0; 16];
@@ -64,8 +66,10 @@ fn fault(error: impl std::error::Error + Send + Sync + 'static) -> Fault {
 
 impl Signer {
     /// From what is kept.
-    pub(crate) fn open(made: &Made, env: &Env) -> Result<Self, Fault> {
-        let key = PrivateKey::from_pkcs8_der(&made.key).map_err(fault)?;
+    pub(crate) fn open(made: &Made) -> Result<Self, Fault> {
+        let damaged = || Fault::new(FaultKind::Internal, "the signing key of topics is damaged");
+        let kept = PrivateKeyInfoRef::try_from(made.key.as_slice()).map_err(|_| damaged())?;
+        let key = PrivateKey::open(kept.private_key.as_bytes()).ok_or_else(damaged)?;
         let name: String =
             Sha256::digest(&made.certificate).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let encoded = STANDARD.encode(&made.certificate);
@@ -73,7 +77,7 @@ impl Signer {
         let certificate =
             format!("-----BEGIN CERTIFICATE-----\n{}-----END CERTIFICATE-----\n", lines.collect::<String>());
         let file = format!("SimpleNotificationService-{name}.pem");
-        Ok(Self { key, env: env.clone(), certificate, file, remembered: Mutex::default() })
+        Ok(Self { key, certificate, file, remembered: Mutex::default() })
     }
 
     /// The certificate, when the file is its.
@@ -88,12 +92,12 @@ impl Signer {
         if let Some(known) = self.remembered.lock().get(&name) {
             return Ok(Signature { signature: known.clone(), certificate });
         }
-        let mut chance = Chance(&self.env);
         let signed = match version {
-            2 => self.key.sign_with_rng(&mut chance, Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(text)),
-            _ => self.key.sign_with_rng(&mut chance, Pkcs1v15Sign::new::<Sha1>(), &Sha1::digest(text)),
+            2 => self.key.sign(Hash::Sha256, &Sha256::digest(text)),
+            _ => self.key.sign(Hash::Sha1, &Sha1::digest(text)),
         };
-        let signature = STANDARD.encode(signed.map_err(fault)?);
+        let signed = signed.ok_or_else(|| Fault::new(FaultKind::Internal, "a message could not be signed"))?;
+        let signature = STANDARD.encode(signed);
         let mut remembered = self.remembered.lock();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
@@ -191,14 +195,16 @@ mod der {
 
 #[cfg(test)]
 mod tests {
+    use rsa::pkcs8::DecodePrivateKey;
+
     use super::*;
 
     #[test]
     fn a_signature_is_verified_by_the_key_in_the_certificate() {
         let env = Env::simulated(Timestamp::from_millis(1_795_435_200_000), 1);
         let made = make(&env).unwrap();
-        let signer = Signer::open(&made, &env).unwrap();
-        let public = signer.key.to_public_key();
+        let signer = Signer::open(&made).unwrap();
+        let public = rsa::PrivateKey::from_pkcs8_der(&made.key).unwrap().to_public_key();
         let encoded = public.to_public_key_der().unwrap();
         assert!(made.certificate.windows(encoded.as_bytes().len()).any(|part| part == encoded.as_bytes()));
         for (version, text) in [(1, "one"), (2, "two")] {

@@ -8,6 +8,7 @@
 //! | `sns.endpoints` | account · region · topic id · protocol · digest of the endpoint | the number of who is subscribed |
 //! | `sns.tokens` | account · region · topic id · token | the number of who may confirm with it |
 //! | `sns.owned` | owner's account · region · topic's account · topic's name · subscription id | who owns which subscription |
+//! | `sns.count` | account · region · `standard` or `fifo` | counter: topics |
 //! | `sns.sequence` | account · region · topic id | counter: messages of a FIFO topic |
 //! | `sns.sent` | account · region · topic id · group or nothing · deduplication id | what was published within five minutes |
 //! | `sns.forget` | (global) time · key of `sns.sent` | when it is forgotten |
@@ -304,6 +305,21 @@ impl TopicName {
 
     pub(crate) fn sent(&self, id: &Id, scope: &str, deduplication: &str) -> Key {
         self.rows(&SENT, id).str(scope).str(deduplication)
+    }
+
+    /// How many topics there are beside this one, of its kind.
+    pub(crate) fn counted(&self, tx: &Tx, fifo: bool) -> Result<u64, Fault> {
+        Ok(u64::try_from(tx.counter(&self.count(fifo))?).unwrap_or_default())
+    }
+
+    /// One more or one less of them.
+    pub(crate) fn count_in(&self, tx: &Tx, fifo: bool, by: i64) -> Result<(), Fault> {
+        tx.add(&self.count(fifo), by)
+    }
+
+    fn count(&self, fifo: bool) -> Key {
+        let kind = if fifo { "fifo" } else { "standard" };
+        Key::new(Family::Meta, self.account, &self.region).str("sns.count").str(kind)
     }
 
     /// The next number of a FIFO topic's message.

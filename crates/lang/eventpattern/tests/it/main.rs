@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
 
 mod matching;
+mod property;
 mod refusals;
 mod rules;

@@ -4,7 +4,8 @@
 
 use base_types::Timestamp;
 use lang_schedule::{Dialect, Schedule, ScheduleError, zone};
-use proptest::prelude::*;
+
+mod property;
 
 fn at(text: &str) -> Timestamp {
     let at: jiff::Timestamp = text.parse().unwrap();
@@ -169,40 +170,4 @@ fn what_is_no_schedule_is_refused_with_the_reason() {
         assert!(Schedule::parse(text, Dialect::Scheduler).is_ok(), "{text}");
     }
     assert!(zone("Mars/Olympus").is_none());
-}
-
-proptest! {
-    #[test]
-    fn no_text_makes_it_panic(inner in "[0-9*,/?LW#A-Z -]{0,40}", junk in "\\PC{0,40}") {
-        for text in [format!("cron({inner})"), format!("rate({inner})"), format!("at({inner})"), junk] {
-            if let Ok(schedule) = Schedule::parse(&text, Dialect::Scheduler) {
-                let zone = zone("America/New_York").unwrap();
-                let after = at("2026-06-01T00:00:00Z");
-                let next = schedule.next(after, after, &zone);
-                prop_assert!(next.is_none_or(|next| next > after));
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_lies_between_now_and_the_next_time(
-        minute in 0u32..60, hour in 0u32..24, step in 1u32..30, day in 1u32..29, offset in 0u64..500_000,
-    ) {
-        // The oracle tries every minute.
-        let text = format!("cron({minute}/{step} {hour} {day} * ? *)");
-        let schedule = Schedule::parse(&text, Dialect::Rules).unwrap();
-        let utc = zone("UTC").unwrap();
-        let after = Timestamp::from_millis(at("2026-01-01T00:00:00Z").as_millis() + offset * 60_000);
-        let next = schedule.next(after, after, &utc).unwrap();
-        let mut candidate = after.as_millis() / 60_000 + 1;
-        loop {
-            let civil = utc.to_datetime(jiff::Timestamp::from_second(i64::try_from(candidate * 60).unwrap()).unwrap());
-            let (m, h, d) = (civil.minute() as u32, civil.hour() as u32, civil.day() as u32);
-            if m >= minute && (m - minute).is_multiple_of(step) && h == hour && d == day {
-                break;
-            }
-            candidate += 1;
-        }
-        prop_assert_eq!(next.as_millis(), candidate * 60_000);
-    }
 }

@@ -1,6 +1,6 @@
 //! Publishing.
 //!
-//! A signature takes a processor for a millisecond: what will have to be signed is found out and signed before the
+//! A signature takes a processor for a good part of a millisecond: what will have to be signed is found out and signed before the
 //! transaction that publishes, which then only has to look it up.
 
 use std::{collections::BTreeSet, sync::Arc};

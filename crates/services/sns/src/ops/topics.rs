@@ -5,7 +5,7 @@ use model_sns::{
     CreateTopicInput, CreateTopicResponse, DeleteTopicInput, Error, GetTopicAttributesInput,
     GetTopicAttributesResponse, ListTopicsInput, ListTopicsResponse, SetTopicAttributesInput, Topic as Listed,
 };
-use services_kernel::{Cx, Tags};
+use services_kernel::{Cx, Quota, Quotas, Tags};
 use store_api::{Direction, Tx};
 
 use super::{PAGE, find, tags};
@@ -16,6 +16,10 @@ use crate::{
     names::{self, TopicName},
     tables::{Found, Id, TOPICS, TRASH, Topic, Trash, intents_topic},
 };
+
+/// Topics of an account and region (AWS's defaults).
+const TOPICS_MAX: Quota = Quota { name: "sns.topics", default: 100_000 };
+const FIFO_TOPICS_MAX: Quota = Quota { name: "sns.fifo-topics", default: 1000 };
 
 impl Sns {
     pub(crate) fn create(&self, cx: &Cx, tx: &Tx, input: &CreateTopicInput) -> Result<CreateTopicResponse, Error> {
@@ -43,6 +47,11 @@ impl Sns {
             }
             return Ok(answer);
         }
+        let most = Quotas::get(tx, cx, if fifo { FIFO_TOPICS_MAX } else { TOPICS_MAX })?;
+        if name.counted(tx, fifo)? >= most {
+            return Err(Error::topic_limit_exceeded_exception("Topic limit exceeded"));
+        }
+        name.count_in(tx, fifo, 1)?;
         let topic = Topic {
             id: self.new_id(),
             created: tx.now(),
@@ -68,6 +77,7 @@ impl Sns {
             Err(error) => return Err(error),
         };
         TOPICS.remove(tx, &found.name.key())?;
+        found.name.count_in(tx, found.is_fifo(), -1)?;
         Tags::clear(tx, cx, &found.arn)?;
         let Found { name, topic, .. } = found;
         let trash = Trash { account: name.account, region: name.region, topic: name.name };

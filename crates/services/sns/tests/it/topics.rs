@@ -1,6 +1,7 @@
 //! Topics.
 
 use model_sns::*;
+use services_kernel::{Quota, Quotas};
 
 use crate::support::*;
 
@@ -70,4 +71,83 @@ async fn attributes_are_set_and_shown_and_what_is_none_is_refused() {
     ] {
         assert_eq!(world.set_topic(&topic, name, value).await.unwrap_err().0, "InvalidParameter", "{name}");
     }
+}
+
+#[tokio::test]
+async fn there_are_as_many_topics_as_the_quota_says() {
+    let world = World::new();
+    for (quota, fifo) in [("sns.topics", false), ("sns.fifo-topics", true)] {
+        let cx = world.cx.clone();
+        let quota = Quota { name: quota, default: 0 };
+        world.store.transact(move |tx| Quotas::set(tx, cx.account, &cx.region, quota, 2)).await.unwrap();
+        let make = async |name: &str| {
+            let name = if fifo { format!("{name}.fifo") } else { name.to_owned() };
+            let attributes = fifo.then(|| map(&[("FifoTopic", "true")]));
+            world.create_topic(CreateTopicInput { name, attributes, ..Default::default() }).await
+        };
+        let first = make("a").await.unwrap().topic_arn.unwrap();
+        make("b").await.unwrap();
+        make("a").await.unwrap();
+        assert_eq!(make("c").await.unwrap_err(), refusal("TopicLimitExceeded", "Topic limit exceeded"));
+        world.delete_topic(&first).await.unwrap();
+        make("c").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn another_account_may_do_nothing_that_the_policy_does_not_allow() {
+    let world = World::new();
+    let topic = world.topic("t").await;
+    let subscription = world.link(&topic, &world.queue("q").await, &[]).await;
+    let other = other_account(&world.cx);
+    let arn = || topic.clone();
+    for request in [
+        Request::GetTopicAttributes(Box::new(GetTopicAttributesInput { topic_arn: arn() })),
+        Request::SetTopicAttributes(Box::new(SetTopicAttributesInput {
+            topic_arn: arn(),
+            attribute_name: "DisplayName".to_owned(),
+            attribute_value: Some("x".to_owned()),
+        })),
+        Request::DeleteTopic(Box::new(DeleteTopicInput { topic_arn: arn() })),
+        Request::Publish(Box::new(message(&topic, "x"))),
+        Request::PublishBatch(Box::new(batch(&topic, vec![entry("1", "x")]))),
+        Request::Subscribe(Box::new(SubscribeInput {
+            topic_arn: arn(),
+            protocol: "sqs".to_owned(),
+            endpoint: Some("arn:aws:sqs:us-east-1:111122223333:q".to_owned()),
+            ..Default::default()
+        })),
+        Request::ListSubscriptionsByTopic(Box::new(ListSubscriptionsByTopicInput {
+            topic_arn: arn(),
+            ..Default::default()
+        })),
+        Request::AddPermission(Box::new(AddPermissionInput {
+            topic_arn: arn(),
+            label: "l".to_owned(),
+            aws_account_id: vec!["111122223333".to_owned()],
+            action_name: vec!["Publish".to_owned()],
+        })),
+        Request::RemovePermission(Box::new(RemovePermissionInput { topic_arn: arn(), label: "l".to_owned() })),
+        Request::TagResource(Box::new(TagResourceRequest {
+            resource_arn: arn(),
+            tags: vec![Tag { key: "k".to_owned(), value: "v".to_owned() }],
+        })),
+        Request::UntagResource(Box::new(UntagResourceRequest { resource_arn: arn(), tag_keys: vec!["k".to_owned()] })),
+        Request::ListTagsForResource(Box::new(ListTagsForResourceRequest { resource_arn: arn() })),
+        Request::GetSubscriptionAttributes(Box::new(GetSubscriptionAttributesInput {
+            subscription_arn: subscription.clone(),
+        })),
+        Request::SetSubscriptionAttributes(Box::new(SetSubscriptionAttributesInput {
+            subscription_arn: subscription.clone(),
+            attribute_name: "RawMessageDelivery".to_owned(),
+            attribute_value: Some("true".to_owned()),
+        })),
+        Request::Unsubscribe(Box::new(UnsubscribeInput { subscription_arn: subscription.clone() })),
+    ] {
+        let shown = format!("{request:?}");
+        let (code, message) = world.call_as(other.clone(), request).await.unwrap_err();
+        assert_eq!(code, "AuthorizationError", "{shown}: {message}");
+        assert!(message.contains("is not authorized to perform: SNS:"), "{shown}: {message}");
+    }
+    assert_eq!(world.topic_attribute(&topic, "SubscriptionsConfirmed").await.as_deref(), Some("1"));
 }
