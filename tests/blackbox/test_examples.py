@@ -25,7 +25,7 @@ def deploy(server, example, tmp_path):
 
 
 def test_every_example_is_tried_here():
-    tried = {"hello", "hello-node", "hello-rust", "orders", "self-call"}
+    tried = {"audit-trail", "hello", "hello-node", "hello-rust", "notes", "orders", "self-call"}
     there = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
     assert there == tried
     for example in there:
@@ -105,3 +105,65 @@ def test_orders_go_from_a_request_to_both_functions(own, tmp_path):
         lambda: sqs.receive_message(QueueUrl=failed, WaitTimeSeconds=1).get("Messages"), seconds=60, what="the mail that failed"
     )
     assert json.loads(letter[0]["Body"])["id"] == "wrong"
+
+
+def test_notes_are_written_read_listed_and_removed_over_http(server, tmp_path):
+    copy = copied("notes", tmp_path)
+    bundle_boto3(copy, "dynamodb")
+    deployed = json.loads(server.pileus("deploy", str(copy), "--json").stdout)
+    again = json.loads(server.pileus("deploy", str(copy), "--json").stdout)
+    assert (again["code"], again["configuration"]) == ("unchanged", "unchanged")
+    host = deployed["url"].split("/")[2]
+
+    def ask(method, path, **members):
+        status, _, body = server.raw(method, path, json.dumps(members).encode() if members else None, {"Host": host})
+        return status, json.loads(body)
+
+    assert ask("PUT", "/ada/tea", text="Assam") == (200, {"note": "tea", "text": "Assam", "version": 1})
+    assert ask("PUT", "/ada/tea", text="Darjeeling", version=1)[1]["version"] == 2
+    assert ask("PUT", "/ada/tea", text="late", version=1)[0] == 409
+    assert ask("PUT", "/ada/gone", text="soon", seconds=1)[0] == 200
+    assert ask("PUT", "/grace/tea", text="Ceylon")[0] == 200
+    assert ask("GET", "/ada/tea") == (200, {"note": "tea", "text": "Darjeeling", "version": 2})
+    for number in range(25):
+        assert ask("PUT", f"/ada/n{number:02}", text=str(number))[0] == 200
+    first = ask("GET", "/ada")[1]
+    second = ask("GET", f"/ada?after={first['after']}")[1]
+    listed = [note["note"] for note in first["notes"] + second["notes"]]
+    assert len(first["notes"]) == 20 and second["after"] is None
+    assert set(listed) >= {"tea", *(f"n{number:02}" for number in range(25))} and listed == sorted(listed)
+    assert ask("DELETE", "/ada/tea")[1]["version"] == 2
+    assert ask("GET", "/ada/tea")[0] == ask("DELETE", "/ada/tea")[0] == 404
+    for method, path, status in [("PUT", "/ada/bad", 400), ("GET", "/", 404), ("POST", "/ada", 405), ("GET", "/a/b/c", 404)]:
+        assert ask(method, path, **({"no": "text"} if method == "PUT" else {}))[0] == status
+    eventually(lambda: ask("GET", "/ada/gone")[0] == 404, seconds=60, every=0.5, what="the note's time to end")
+
+
+def test_the_audit_trail_has_every_change_once(own, tmp_path):
+    server = own().start()
+    copy = copied("audit-trail", tmp_path)
+    bundle_boto3(copy, "dynamodb")
+    server.pileus("deploy", str(copy))
+    server.pileus("deploy", str(copy))
+    tables, lambda_ = server.client("dynamodb"), server.client("lambda")
+    assert len(lambda_.list_event_source_mappings(FunctionName="audit-trail")["EventSourceMappings"]) == 1
+    for balance in range(3):
+        for account in ("ada", "grace"):
+            tables.put_item(TableName="accounts", Item={"account": {"S": account}, "balance": {"N": str(balance)}})
+    tables.delete_item(TableName="accounts", Key={"account": {"S": "ada"}})
+
+    def trail(account):
+        page = tables.query(
+            TableName="audit-trail",
+            KeyConditionExpression="account = :a",
+            ExpressionAttributeValues={":a": {"S": account}},
+        )
+        return page["Items"]
+
+    def told(account):
+        return [(entry["what"]["S"], entry.get("after", {}).get("S", "")) for entry in trail(account)]
+
+    eventually(lambda: len(trail("ada")) == 4 and len(trail("grace")) == 3, seconds=60, what="the trail")
+    assert [what for what, _ in told("ada")] == ["INSERT", "MODIFY", "MODIFY", "REMOVE"]
+    assert [json.loads(after)["balance"]["N"] for _, after in told("grace")] == ["0", "1", "2"]
+    assert trail("ada")[1]["changed"] == {"L": [{"S": "balance"}]} and trail("ada")[3]["by"] == {"S": "a client"}

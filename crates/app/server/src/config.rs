@@ -36,6 +36,8 @@ pub struct ServerConfig {
     pub outbound: Outbound,
     /// Queues.
     pub sqs: SqsSettings,
+    /// Tables and their streams.
+    pub tables: Tables,
     /// The server's own log.
     pub log: Log,
     /// How long running invocations may take to finish when the server is asked to stop, seconds.
@@ -116,6 +118,21 @@ pub enum Private {
     Refused,
 }
 
+/// Tables and their streams.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tables {
+    /// How long records of a stream are added to one shard before its child takes over, seconds. AWS: about four hours;
+    /// less for those who want to see their readers go from shard to shard. `PILEUS_TABLES_SHARD_SECONDS`.
+    pub shard_seconds: u64,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self { shard_seconds: 4 * 3600 }
+    }
+}
+
 /// Queues.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -189,6 +206,7 @@ impl Default for ServerConfig {
             connections: Connections::default(),
             outbound: Outbound::default(),
             sqs: SqsSettings::default(),
+            tables: Tables::default(),
             log: Log::default(),
             shutdown_seconds: 20,
         }
@@ -240,6 +258,7 @@ const VARIABLES: &[(&str, Setter)] = &[
     ("PILEUS_CONNECTIONS_BODIES_MIB_MAX", |config, text| value(&mut config.connections.bodies_mib_max, text)),
     ("PILEUS_OUTBOUND_PRIVATE", |config, text| word(&mut config.outbound.private, text)),
     ("PILEUS_OUTBOUND_ALLOW", |config, text| list(&mut config.outbound.allow, text)),
+    ("PILEUS_TABLES_SHARD_SECONDS", |config, text| value(&mut config.tables.shard_seconds, text)),
     ("SQS_ENDPOINT_STRATEGY", |config, text| word(&mut config.sqs.endpoint_strategy, text)),
     ("PILEUS_SQS_ENDPOINT_STRATEGY", |config, text| word(&mut config.sqs.endpoint_strategy, text)),
     ("PILEUS_LOG_LEVEL", |config, text| value(&mut config.log.level, text)),
@@ -329,6 +348,7 @@ impl ServerConfig {
             ("functions.waiters_max", self.functions.waiters_max as u64, 1, 100_000),
             ("connections.max", self.connections.max as u64, 8, 1_000_000),
             ("connections.bodies_mib_max", self.connections.bodies_mib_max as u64, 64, 1 << 20),
+            ("tables.shard_seconds", self.tables.shard_seconds, 1, 24 * 3600),
             ("shutdown_seconds", self.shutdown_seconds, 0, 3600),
         ];
         for (name, value, least, greatest) in ranges {
@@ -430,6 +450,7 @@ mod tests {
             ("PILEUS_FUNCTIONS_ISOLATION_MIN", "full"),
             ("PILEUS_FUNCTIONS_CPU_QUOTA", "true"),
             ("PILEUS_CONNECTIONS_MAX", "33"),
+            ("PILEUS_TABLES_SHARD_SECONDS", "60"),
             ("PILEUS_CONNECTIONS_BODIES_MIB_MAX", "65"),
             ("PILEUS_OUTBOUND_PRIVATE", "refused"),
             ("PILEUS_OUTBOUND_ALLOW", "10.1.0.0/16,fd00::/8"),
@@ -443,7 +464,7 @@ mod tests {
             assert_ne!(config, ServerConfig::default(), "{name}");
             assert!(config.check().is_ok(), "{name}");
         }
-        assert_eq!(VARIABLES.len(), 20);
+        assert_eq!(VARIABLES.len(), 21);
         let manual = include_str!("../../../../docs/configuration.md");
         for (name, _) in VARIABLES {
             assert!(manual.contains(&format!("`{name}`")), "{name} is not in docs/configuration.md");

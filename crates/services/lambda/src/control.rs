@@ -12,7 +12,7 @@ use base_types::{AccountId, Arn, Fault};
 use compute_api::{Deployed, RuntimeListing};
 use model_lambda::{AccessDeniedException, Error};
 use services_kernel::{Cx, PageTokens};
-use services_ports::{Destinations, Queues};
+use services_ports::{Destinations, Queues, StreamSources};
 use store_api::{Direction, Store, Tx};
 use wire_schema::ServiceError as _;
 
@@ -39,6 +39,7 @@ pub(crate) struct Control {
     pub(crate) concurrency: u32,
     pub(crate) destinations: Destinations,
     pub(crate) queues: Arc<dyn Queues>,
+    pub(crate) streams: StreamSources,
     pub(crate) effects: Arc<dyn Effects>,
 }
 

@@ -52,7 +52,7 @@ use bytes::Bytes;
 use compute_api::{Egress, EnvironmentId, FunctionHost, IsolationLevel};
 use compute_scheduler::{Limits as SchedulerLimits, Scheduler, Snapshot};
 use services_kernel::{Lineage, PageTokens, keep_reconciling};
-use services_ports::{Destinations, LogSink, Meter, Queues, RoleCredentials};
+use services_ports::{Destinations, LogSink, Meter, Queues, RoleCredentials, StreamSources};
 use store_api::{Direction, Key, Store};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -121,6 +121,8 @@ pub struct Parts<H, L> {
     pub destinations: Destinations,
     /// Whose messages event source mappings work off.
     pub queues: Arc<dyn Queues>,
+    /// Whose streams event source mappings work off.
+    pub streams: StreamSources,
     /// See [`Settings`].
     pub settings: Settings,
 }
@@ -174,6 +176,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             meter,
             destinations,
             queues,
+            streams,
             settings,
         } = parts;
         destinations.register(Arc::new(FunctionTarget { env: env.clone() }));
@@ -215,6 +218,7 @@ impl<H: FunctionHost, L: LogSink> Lambda<H, L> {
             concurrency,
             destinations,
             queues,
+            streams,
             effects,
         });
         Self(Arc::new(Shared { control, runner, lineages, forwarding }))

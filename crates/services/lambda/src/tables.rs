@@ -19,7 +19,7 @@ use crate::{
     events::{Event, Payload},
     function::{Alias, Function, Version},
     layers::{LayerHead, LayerVersion},
-    mappings::Mapping,
+    mappings::{Mapping, stream::lane::Lane},
     permission::Policy,
     provisioned::ProvisionedConfig,
     url::FunctionUrl,
@@ -70,6 +70,8 @@ pub(crate) const EVENTS_DUE: Table<()> = Table::new(Family::Queue, "lambda.event
 pub(crate) const MAPPINGS: Table<Mapping> = Table::new(Family::Meta, "lambda.mappings", 1);
 /// Which mapping connects a source with a function, by source, function and qualifier (or nothing).
 pub(crate) const MAPPING_PAIRS: Table<MappingRef> = Table::new(Family::Meta, "lambda.mapping-pairs", 1);
+/// How far a mapping has come in a shard of its stream, by mapping, shard and lane.
+pub(crate) const MAPPING_LANES: Table<Lane> = Table::new(Family::Meta, "lambda.mapping-lanes", 1);
 /// Mappings that something is to be done about: all but the disabled ones, of all accounts.
 pub(crate) const MAPPING_WORK: Table<MappingRef> = Table::new(Family::Queue, "lambda.mapping-work", 1);
 
@@ -354,6 +356,18 @@ impl Place {
     #[must_use]
     pub(crate) fn mapping_pair(&self, source: &str, function: &str, qualifier: Option<&str>) -> Key {
         MAPPING_PAIRS.key(self.account, &self.region).str(source).str(function).str(qualifier.unwrap_or_default())
+    }
+
+    /// How far a mapping has come in its stream.
+    #[must_use]
+    pub(crate) fn mapping_lanes(&self, uuid: &str) -> Key {
+        MAPPING_LANES.key(self.account, &self.region).str(uuid)
+    }
+
+    /// How far one of its lanes has come in a shard.
+    #[must_use]
+    pub(crate) fn mapping_lane(&self, uuid: &str, shard: &str, number: u64) -> Key {
+        self.mapping_lanes(uuid).str(shard).u64(number)
     }
 
     /// The entry of a mapping in the list of those that something is to be done about.

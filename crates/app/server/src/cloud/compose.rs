@@ -7,13 +7,13 @@ use std::{sync::Arc, time::Duration};
 use base_env::Env;
 use base_types::Fault;
 use edge_outbound::HttpOutbound;
-use services_dynamodb::DynamoDb;
+use services_dynamodb::{DynamoDb, DynamoDbStreams};
 use services_events::{ApiCalls, EventBridge};
 use services_kernel::{AuditRetention, BlobSweep, IdempotencySweep, PageTokens, Reconciler, keep_reconciling};
 use services_lambda::{Lambda, archive::CodeFolder};
 use services_logs::CloudWatchLogs;
 use services_pipes::Pipes;
-use services_ports::{Destinations, Outbound as _, Queues, RoleCredentials};
+use services_ports::{Destinations, Outbound as _, Queues, RoleCredentials, StreamSources};
 use services_scheduler::Scheduler;
 use services_sns::Sns;
 use services_sqs::Sqs;
@@ -67,6 +67,12 @@ pub(super) fn compose(parts: &Parts<'_>) -> Composed {
 
     let sts = Arc::new(Sts::new(&installation.derive("sessions"), (*env).clone()));
     let dynamodb = Arc::new(DynamoDb::new(store.clone()));
+    let dynamodbstreams = Arc::new(
+        DynamoDbStreams::new(store.clone(), tokens.clone())
+            .with_shards_open_for(Duration::from_secs(config.tables.shard_seconds)),
+    );
+    let streams = StreamSources::new();
+    streams.register(Arc::clone(&dynamodbstreams) as _);
     let logs = Arc::new(CloudWatchLogs::new(store.clone(), segments.clone(), tokens.clone()));
     destinations.register(Arc::clone(&logs) as _);
     let sqs = Arc::new(Sqs::new(store.clone(), tokens.clone()).with_urls(config.sqs.endpoint_strategy.form()));
@@ -106,6 +112,7 @@ pub(super) fn compose(parts: &Parts<'_>) -> Composed {
         meter: Arc::new(usage.clone()),
         destinations: destinations.clone(),
         queues: Arc::clone(&sqs) as Arc<dyn Queues>,
+        streams,
         settings: lambda_settings(config, *port),
     }));
     let pipes = Arc::new(Pipes::new(services_pipes::Parts {
@@ -119,7 +126,7 @@ pub(super) fn compose(parts: &Parts<'_>) -> Composed {
             logs: Arc::clone(&logs),
         }),
     }));
-    let services = Services { dynamodb, events, lambda, logs, pipes, scheduler, sns, sqs, sts };
+    let services = Services { dynamodb, dynamodbstreams, events, lambda, logs, pipes, scheduler, sns, sqs, sts };
     operations.open(services.clone());
     Composed { services, usage, operations, calls, writer }
 }
@@ -148,6 +155,7 @@ pub(super) fn begin(composed: Composed, parts: Parts<'_>) -> Rooms {
     let tasks = services.lambda.start_tasks(&stopped);
     let mut background = Background { store: store.clone(), env: env.clone(), stop, tasks };
     background.keep(services.dynamodb.reconciler());
+    background.keep(services.dynamodbstreams.reconciler());
     background.keep(services.events.schedules());
     background.keep(services.events.chunks());
     background.keep(services.events.archives());

@@ -101,7 +101,7 @@ impl Upstream for Cloud {
             // The gateway routes to the services of `schemas` only.
             own::failed(unknown, &Fault::new(FaultKind::Internal, "a service that is routed to and not composed"))
         });
-        if service == "dynamodb" { with_checksum(answer) } else { answer }
+        if matches!(service, "dynamodb" | "dynamodbstreams") { with_checksum(answer) } else { answer }
     }
 
     async fn function_url(&self, call: UrlCall) -> Response<Body> {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use edge_outbound::HttpOutbound;
-use services_dynamodb::DynamoDb;
+use services_dynamodb::{DynamoDb, DynamoDbStreams};
 use services_events::{ApiDestinations, EventBridge};
 use services_lambda::Lambda;
 use services_logs::CloudWatchLogs;
@@ -52,6 +52,7 @@ impl Peers for Asked {
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) dynamodb: Arc<DynamoDb>,
+    pub(crate) dynamodbstreams: Arc<DynamoDbStreams>,
     pub(crate) events: Arc<EventBridge>,
     pub(crate) lambda: Arc<Functions>,
     pub(crate) logs: Arc<CloudWatchLogs>,
@@ -67,6 +68,9 @@ macro_rules! with_service {
     ($services:expr, $name:expr, $($run:ident).+ ( $($argument:expr),* ) $(.$wait:ident)?, $other:ident => $otherwise:expr) => {
         match $name {
             "dynamodb" => $($run).+::<model_dynamodb::Api, _>(&$services.dynamodb, $($argument),*)$(.$wait)?,
+            "dynamodbstreams" => {
+                $($run).+::<model_dynamodbstreams::Api, _>(&$services.dynamodbstreams, $($argument),*)$(.$wait)?
+            }
             "events" => $($run).+::<model_events::Api, _>(&$services.events, $($argument),*)$(.$wait)?,
             "lambda" => $($run).+::<model_lambda::Api, _>(&$services.lambda, $($argument),*)$(.$wait)?,
             "logs" => $($run).+::<model_logs::Api, _>(&$services.logs, $($argument),*)$(.$wait)?,
@@ -85,6 +89,7 @@ pub(crate) use with_service;
 pub(crate) fn schemas() -> Vec<&'static ServiceSchema> {
     vec![
         model_dynamodb::Api::service(),
+        model_dynamodbstreams::Api::service(),
         model_events::Api::service(),
         model_lambda::Api::service(),
         model_logs::Api::service(),

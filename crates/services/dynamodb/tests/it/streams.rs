@@ -141,7 +141,7 @@ async fn each_view_holds_what_it_says_in_the_sizes_that_aws_recorded() {
     for (view, sizes, new, old) in [
         (StreamViewType::KeysOnly, [6, 6, 6], [false, false, false], [false, false, false]),
         (StreamViewType::NewImage, [12, 22, 6], [true, true, false], [false, false, false]),
-        (StreamViewType::OldImage, [6, 12, 16], [false, false, false], [false, true, true]),
+        (StreamViewType::OldImage, [6, 12, 22], [false, false, false], [false, true, true]),
         (StreamViewType::NewAndOldImages, [12, 28, 22], [true, true, false], [false, true, true]),
     ] {
         let world = World::new();

@@ -3,10 +3,7 @@
 //! Source: Lambda developer guide, "Using Lambda with Amazon SQS" (shape of the event) and "Implementing partial batch
 //! responses" (what counts as success and as failure), and what AWS recorded.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -122,7 +119,8 @@ impl Batch {
     /// The receipts of what is done, by an answer that says which items failed. In a FIFO queue a message that failed
     /// fails those behind it in its group: they must not overtake it.
     pub(crate) fn done(&self, answer: &[u8]) -> Vec<String> {
-        let Some(failed) = failed(answer, &self.items) else { return Vec::new() };
+        let known: HashSet<&str> = self.items.iter().map(|item| &*item.id).collect();
+        let Some(failed) = failed_items(answer, |id| known.contains(id)) else { return Vec::new() };
         let mut held: HashSet<&str> = HashSet::new();
         let mut done = Vec::with_capacity(self.items.len());
         for item in &self.items {
@@ -139,7 +137,7 @@ impl Batch {
 
 /// The items that an answer names as failed; none when the answer makes the whole batch a failure: no JSON, an item
 /// without an identifier, with an empty one, or with one that the batch does not have.
-fn failed(answer: &[u8], items: &[Item]) -> Option<HashSet<String>> {
+pub(crate) fn failed_items(answer: &[u8], known: impl Fn(&str) -> bool) -> Option<HashSet<String>> {
     if answer.iter().all(u8::is_ascii_whitespace) {
         return Some(HashSet::new());
     }
@@ -150,11 +148,10 @@ fn failed(answer: &[u8], items: &[Item]) -> Option<HashSet<String>> {
         Some(Value::Array(list)) => list,
         Some(_) => return None,
     };
-    let known: HashMap<&str, ()> = items.iter().map(|item| (&*item.id, ())).collect();
     list.iter()
         .map(|one| {
             let id = one.get("itemIdentifier").and_then(Value::as_str)?;
-            known.contains_key(id).then(|| id.to_owned())
+            known(id).then(|| id.to_owned())
         })
         .collect()
 }

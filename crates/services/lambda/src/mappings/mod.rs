@@ -7,7 +7,8 @@
 //! - [`batch`]: the event that a function gets, and what its answer says of each message; pure;
 //! - [`scale`]: how many batches are worked off at once; pure;
 //! - [`look`]: one look into the queue, within a transaction;
-//! - [`worker`]: works one mapping off; [`poll`]: the reconciler that keeps a worker for each.
+//! - [`worker`]: works one mapping off; [`poll`]: the reconciler that keeps a worker for each;
+//! - [`stream`]: the same for streams, which are read and not emptied.
 //!
 //! Guarantees: a message leaves its queue in the commit that writes that it was worked off, or that it was filtered out;
 //! until then it comes back when its visibility ends, whatever becomes of this process. Whether a mapping may take
@@ -20,6 +21,7 @@ pub(crate) mod poll;
 pub(crate) mod scale;
 pub(crate) mod settings;
 pub(crate) mod source;
+pub(crate) mod stream;
 mod worker;
 
 use base_types::Timestamp;
@@ -59,6 +61,9 @@ pub(crate) struct Mapping {
     /// What it is set to.
     #[n(9)]
     pub(crate) settings: settings::Settings,
+    /// What came of the last records of a stream, as AWS says it.
+    #[n(10)]
+    pub(crate) result: Option<String>,
 }
 
 /// The states of a mapping, as AWS names them.
@@ -100,6 +105,11 @@ impl State {
             Self::Updating => "Updating",
             Self::Deleting => "Deleting",
         }
+    }
+
+    /// Whether it is on its way to another one: meanwhile nobody may change or delete the mapping.
+    pub(crate) fn passes(self) -> bool {
+        !matches!(self, Self::Enabled | Self::Disabled)
     }
 }
 
@@ -157,7 +167,8 @@ impl Mapping {
 
     /// `StateTransitionReason`.
     pub(crate) fn reason(&self) -> &str {
-        self.problem.as_deref().unwrap_or("USER_INITIATED")
+        let user = if self.settings.stream.is_some() { "User action" } else { "USER_INITIATED" };
+        self.problem.as_deref().unwrap_or(user)
     }
 }
 
@@ -177,6 +188,7 @@ pub(crate) mod tests {
             revision: 1,
             problem: None,
             settings: settings::Settings::default(),
+            result: None,
         }
     }
 

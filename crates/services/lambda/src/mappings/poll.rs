@@ -25,6 +25,8 @@ const LEASE: &str = "lambda.mappings";
 const LEASE_TTL: Duration = Duration::from_secs(30);
 /// Mappings read in one transaction.
 const BATCH: usize = 200;
+/// Lanes of a mapping: those of all shards of a stream.
+const LANES_MAX: usize = 10_000;
 /// How soon to look again at a worker that has not come to its end.
 const SOON: Duration = Duration::from_millis(500);
 
@@ -181,7 +183,11 @@ impl<H: FunctionHost, L: LogSink> Polling<H, L> {
         });
         let store = self.lambda.0.control.store.clone();
         let task = tokio::spawn(async move {
-            worker.work(mapping).await;
+            if mapping.settings.stream.is_some() {
+                worker.work_stream(mapping).await;
+            } else {
+                worker.work(mapping).await;
+            }
             // Who waits for its end looks again.
             if let Err(fault) = store.transact(|tx| tx.wake(&tables::mapping_work(), 1)).await {
                 tracing::debug!(?fault, "the end of a mapping's worker could not be told");
@@ -209,6 +215,9 @@ fn settled(tx: &Tx, lease: &Lease, named: &MappingRef, seen: Option<&Mapping>) -
     match (mapping.task(), mapping.settled()) {
         (_, None) => {
             MAPPINGS.remove(tx, &key)?;
+            for (lane, _) in tx.scan(&place.mapping_lanes(&named.uuid).prefix(), LANES_MAX, Direction::Forward)? {
+                tx.delete(&lane)?;
+            }
             let cx = Cx::internal(place.account, place.region.clone(), &mapping.uuid);
             Tags::clear(tx, &cx, &place.mapping_arn(&mapping.uuid))?;
             tx.add(&place.usage(Usage::Mappings), -1)?;

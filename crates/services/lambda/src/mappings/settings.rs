@@ -7,6 +7,7 @@ use minicbor::{Decode, Encode};
 use super::{
     filter::{FILTERS_MAX, Filters, InvalidFilter},
     source::{Source, SourceError, Stream},
+    stream::settings::StreamSettings,
 };
 
 /// The largest batch of a FIFO queue, and of a queue without a window.
@@ -43,6 +44,9 @@ pub(crate) struct Settings {
     /// Level of the pollers' log; without effect.
     #[n(8)]
     pub(crate) log_level: Option<String>,
+    /// What streams alone have.
+    #[n(9)]
+    pub(crate) stream: Option<StreamSettings>,
 }
 
 /// Provisioned pollers.
@@ -80,6 +84,7 @@ impl Default for Settings {
             kms_key: None,
             metrics: Vec::new(),
             log_level: None,
+            stream: None,
         }
     }
 }
@@ -114,7 +119,10 @@ pub(crate) struct GivenStream {
     pub(crate) starting_position: Option<String>,
     pub(crate) has_timestamp: bool,
     pub(crate) parallelization: Option<i32>,
-    pub(crate) has_destinations: bool,
+    /// Whom `DestinationConfig` names for failures; empty: nobody.
+    pub(crate) on_failure: Option<String>,
+    /// It names somebody for successes, whom streams do not have.
+    pub(crate) has_on_success: bool,
     pub(crate) age_seconds_max: Option<i32>,
     pub(crate) bisects: Option<bool>,
     pub(crate) retries_max: Option<i32>,
@@ -128,7 +136,7 @@ impl GivenStream {
             ("StartingPosition", self.starting_position.is_some()),
             ("StartingPositionTimestamp", self.has_timestamp),
             ("ParallelizationFactor", self.parallelization.is_some_and(|factor| factor != 1)),
-            ("DestinationConfig", self.has_destinations),
+            ("DestinationConfig", self.has_on_success || self.on_failure.as_ref().is_some_and(|arn| !arn.is_empty())),
             ("MaximumRecordAgeInSeconds", self.age_seconds_max.is_some_and(|seconds| seconds != -1)),
             ("BisectBatchOnFunctionError", self.bisects == Some(true)),
             ("MaximumRetryAttempts", self.retries_max.is_some_and(|retries| retries != -1)),
@@ -179,6 +187,9 @@ pub(crate) enum SettingsError {
         "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."
     )]
     NoPosition,
+    /// Records that are younger are always tried.
+    #[error("MaximumRecordAgeInSeconds must be -1 or between 60 and 604800.")]
+    Age,
     /// Streams of tables have no times.
     #[error("Unsupported starting position for arn type: {0}")]
     Position(String),
@@ -192,7 +203,7 @@ impl Settings {
     pub(crate) fn new(source: Source, arn: &str, given: &Given) -> Result<Self, SettingsError> {
         let mut settings = Self { batch_size: source.batch_size(), ..Self::default() };
         if let Source::Stream(stream) = source {
-            check_stream(stream, arn, given)?;
+            settings.stream = Some(StreamSettings::new(stream, arn, &given.stream)?);
         }
         settings.change(source, given)?;
         Ok(settings)
@@ -200,12 +211,20 @@ impl Settings {
 
     /// Takes over what is given; on an error the settings are not to be used.
     pub(crate) fn change(&mut self, source: Source, given: &Given) -> Result<(), SettingsError> {
-        if let Source::Stream(stream) = source {
-            // What a stream's mapping consists of is checked; nobody serves it yet.
-            return Err(SourceError::Missing(stream.service()).into());
+        match (&mut self.stream, source) {
+            (Some(stream), _) => {
+                stream.change(&given.stream)?;
+                check_stream(given)?;
+            }
+            (None, _) => {
+                if let Some(member) = given.stream.first() {
+                    return Err(SettingsError::Unsupported(member));
+                }
+            }
         }
-        if let Some(member) = given.stream.first() {
-            return Err(SettingsError::Unsupported(member));
+        if source == Source::Stream(Stream::Kinesis) {
+            // What its mapping consists of is checked; nobody serves it yet.
+            return Err(SourceError::Missing(Stream::Kinesis.service()).into());
         }
         self.batch_size = given.batch_size.unwrap_or(self.batch_size);
         self.window_seconds = given.window_seconds.unwrap_or(self.window_seconds);
@@ -230,7 +249,9 @@ impl Settings {
     }
 
     fn check(&self, source: Source) -> Result<(), SettingsError> {
-        if source == (Source::Queue { fifo: true }) {
+        if matches!(source, Source::Stream(_)) {
+            // Any size goes with any window.
+        } else if source == (Source::Queue { fifo: true }) {
             if self.window_seconds > 0 {
                 return Err(SettingsError::FifoWindow);
             }
@@ -260,21 +281,16 @@ fn pollers_of(given: &GivenPollers) -> Result<Pollers, SettingsError> {
     Ok(Pollers { least, most, group: given.group.clone() })
 }
 
-fn check_stream(stream: Stream, arn: &str, given: &Given) -> Result<(), SettingsError> {
-    if given.stream.starting_position.is_none() {
-        return Err(SettingsError::NoPosition);
+fn check_stream(given: &Given) -> Result<(), SettingsError> {
+    for (member, given) in [
+        ("ScalingConfig", given.concurrency_max.flatten().is_some()),
+        ("ProvisionedPollerConfig", given.pollers.as_ref().is_some_and(Option::is_some)),
+        ("DestinationConfig.OnSuccess", given.stream.has_on_success),
+    ] {
+        if given {
+            return Err(SettingsError::Unsupported(member));
+        }
     }
-    let at_time = given.stream.starting_position.as_deref() == Some("AT_TIMESTAMP");
-    if stream == Stream::Table && at_time {
-        return Err(SettingsError::Position(arn.to_owned()));
-    }
-    if given.concurrency_max.flatten().is_some() {
-        return Err(SettingsError::Unsupported("ScalingConfig"));
-    }
-    if given.filters.as_ref().is_some_and(|filters| filters.len() > FILTERS_MAX) {
-        return Err(SettingsError::Filters(given.filters.as_ref().map_or(0, Vec::len)));
-    }
-    Filters::read(given.filters.as_deref().unwrap_or_default())?;
     Ok(())
 }
 
@@ -311,7 +327,7 @@ mod tests {
         let stream = |stream| Given { stream, ..Given::default() };
         let text = |member| format!("Unsupported {member} parameter for given event source mapping type.");
         for (given, member) in [
-            (GivenStream { has_destinations: true, ..GivenStream::default() }, "DestinationConfig"),
+            (GivenStream { on_failure: Some("arn".into()), ..GivenStream::default() }, "DestinationConfig"),
             (GivenStream { starting_position: Some("LATEST".into()), ..GivenStream::default() }, "StartingPosition"),
             (GivenStream { parallelization: Some(2), ..GivenStream::default() }, "ParallelizationFactor"),
             (GivenStream { bisects: Some(true), ..GivenStream::default() }, "BisectBatchOnFunctionError"),
@@ -333,17 +349,53 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_checked_and_then_named_as_what_is_missing() {
+    fn streams_have_settings_of_their_own() {
         let from = |position: &str| Given {
             stream: GivenStream { starting_position: Some(position.to_owned()), ..GivenStream::default() },
             ..Given::default()
         };
         assert!(refused(TABLE, &Given::default()).contains("Value null at 'startingPosition'"));
         assert_eq!(refused(TABLE, &from("AT_TIMESTAMP")), format!("Unsupported starting position for arn type: {ARN}"));
-        assert_eq!(refused(TABLE, &from("LATEST")), "DynamoDB Streams as event source");
         assert_eq!(refused(Source::Stream(Stream::Kinesis), &from("AT_TIMESTAMP")), "Kinesis as event source");
         let bad = Given { filters: Some(vec!["{".into()]), ..from("LATEST") };
         assert_eq!(refused(TABLE, &bad), "Invalid filter pattern definition.");
+        let scaled = Given { concurrency_max: Some(Some(2)), ..from("LATEST") };
+        assert!(refused(TABLE, &scaled).starts_with("Unsupported ScalingConfig"));
+        let young =
+            Given { stream: GivenStream { age_seconds_max: Some(59), ..from("LATEST").stream }, ..Given::default() };
+        assert!(refused(TABLE, &young).starts_with("MaximumRecordAgeInSeconds must be"));
+        let mut settings = Settings::new(TABLE, ARN, &from("LATEST")).unwrap();
+        assert_eq!((settings.batch_size, settings.window_seconds), (100, 0));
+        let stream = settings.stream.clone().unwrap();
+        assert_eq!(
+            (stream.parallelization, stream.age_seconds_max, stream.retries_max, stream.lanes()),
+            (1, None, None, 1)
+        );
+        let all = GivenStream {
+            parallelization: Some(10),
+            on_failure: Some("arn".to_owned()),
+            age_seconds_max: Some(60),
+            bisects: Some(true),
+            retries_max: Some(0),
+            ..GivenStream::default()
+        };
+        settings.change(TABLE, &Given { batch_size: Some(10_000), stream: all, ..Given::default() }).unwrap();
+        let stream = settings.stream.clone().unwrap();
+        assert_eq!((stream.lanes(), stream.retries_max, stream.age_seconds_max), (10, Some(0), Some(60)));
+        let none = GivenStream {
+            on_failure: Some(String::new()),
+            age_seconds_max: Some(-1),
+            retries_max: Some(-1),
+            tumbling_seconds: Some(900),
+            ..GivenStream::default()
+        };
+        settings.change(TABLE, &Given { stream: none, ..Given::default() }).unwrap();
+        let stream = settings.stream.unwrap();
+        assert_eq!(
+            (stream.lanes(), stream.retries_max, stream.age_seconds_max, stream.on_failure),
+            (1, None, None, None)
+        );
+        assert!(stream.bisects);
     }
 
     #[test]

@@ -135,7 +135,11 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
             // Subscribe before looking: a message that comes in between must not be missed.
             let waiter = store.waiter(&topic);
             let pause = match self.step(&mut work).await {
-                Then::Again => continue,
+                Then::Again => {
+                    // What was just begun goes first: it is behind this task on this thread.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Then::End => break,
                 Then::Wait(pause) => pause,
             };
@@ -266,7 +270,7 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
     }
 
     /// The context of what is done with the queue: the function's role does it.
-    fn cx(&self, mapping: &Mapping, role: &str) -> Cx {
+    pub(super) fn cx(&self, mapping: &Mapping, role: &str) -> Cx {
         let Place { account, region } = &self.place;
         let cx = Cx::internal(*account, region.clone(), &self.uuid);
         let arn = cx.arn("lambda", format!("event-source-mapping:{}", self.uuid));
@@ -279,7 +283,7 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
     }
 
     /// The function, if it can be called; the inner error is why not, if somebody has to be told.
-    async fn route(&self, mapping: &Mapping) -> Result<Result<Arc<Route<L>>, Option<String>>, Fault> {
+    pub(super) async fn route(&self, mapping: &Mapping) -> Result<Result<Arc<Route<L>>, Option<String>>, Fault> {
         let key = FunctionKey { place: self.place.clone(), name: mapping.function.clone() };
         let qualifier = mapping.qualifier.as_deref().map(Qualifier::parse);
         let Some(route) = self.lambda.0.runner.route(&key, qualifier.as_ref()).await? else {
@@ -504,10 +508,14 @@ impl<H: FunctionHost, L: LogSink> Worker<H, L> {
     async fn hide(&self, mapping: &Mapping, route: &Route<L>, batch: &Batch, visibility: Duration) {
         let cx = self.cx(mapping, &route.plan().configuration.role);
         let receipts = batch.receipts();
+        // Whoever has the lease now decides what becomes of them.
+        let Ok(Some(lease)) = self.held.current().await else { return };
         for part in receipts.chunks(DELETES_MAX) {
             let part: Arc<[String]> = Arc::from(part);
             let (queues, cx, source) = (Arc::clone(&self.lambda.0.control.queues), cx.clone(), self.source.clone());
+            let lease = lease.clone();
             let hidden = self.lambda.0.control.store.transact(move |tx| {
+                tx.require(&lease)?;
                 let receipts: Vec<&str> = part.iter().map(String::as_str).collect();
                 Ok::<_, LookError>(queues.hide(&cx, tx, &source, &receipts, visibility)?)
             });

@@ -8,7 +8,8 @@ use model_lambda::{
     CreateEventSourceMappingRequest, DeleteEventSourceMappingRequest, DestinationConfig, Error,
     EventSourceMappingConfiguration, EventSourceMappingLoggingConfig, EventSourceMappingMetricsConfig, Filter,
     FilterCriteria, FunctionResponseType, GetEventSourceMappingRequest, ListEventSourceMappingsRequest,
-    ListEventSourceMappingsResponse, ProvisionedPollerConfig, ScalingConfig, UpdateEventSourceMappingRequest,
+    ListEventSourceMappingsResponse, OnFailure, ProvisionedPollerConfig, ScalingConfig,
+    UpdateEventSourceMappingRequest,
 };
 use services_kernel::{Cx, Quota, Quotas, Source as Asking};
 use services_ports::DeliveryError;
@@ -25,6 +26,7 @@ use crate::{
         Mapping, State,
         settings::{Given, GivenPollers, GivenStream, Settings, SettingsError},
         source::{Source, SourceError},
+        stream,
     },
     names::{FunctionRef, function_arn, resolve},
     tables::{self, MAPPING_PAIRS, MAPPING_WORK, MAPPINGS, MappingRef, Place, Usage},
@@ -55,7 +57,7 @@ impl Control {
         let qualifier = named.qualifier.as_ref().map(ToString::to_string);
         let place = Place::from(cx);
         self.connect(tx, cx, &place, &text, &named.name, qualifier.as_deref(), None)?;
-        self.check_queue(tx, cx, &arn, &found.name, &version)?;
+        self.check_source(tx, cx, &arn, &settings, &found.name, &version)?;
         if tx.counter(&place.usage(Usage::Mappings))? >= limit(tx, cx)? {
             return Err(Error::invalid_parameter_value_exception(
                 "The number of event source mappings of this account in this region has reached its limit.",
@@ -73,7 +75,13 @@ impl Control {
             revision: 1,
             problem: None,
             settings,
+            result: None,
         };
+        if let Some(settings) = &mapping.settings.stream {
+            let asking = asking(cx, &found.name, &version);
+            stream::begin(&self.streams, &asking, tx, &place, (&mapping.uuid, &arn), settings)
+                .map_err(|error| unreadable(&arn, error))?;
+        }
         tx.add(&place.usage(Usage::Mappings), 1)?;
         if let Some(given) = &input.tags {
             tags::put(tx, cx, &place.mapping_arn(&mapping.uuid), given)?;
@@ -100,7 +108,7 @@ impl Control {
     ) -> Result<EventSourceMappingConfiguration, Error> {
         const ACTION: &str = "lambda:UpdateEventSourceMapping";
         let (place, mut mapping) = self.mapping(tx, cx, ACTION, &input.uuid)?;
-        if mapping.state == State::Deleting {
+        if mapping.state.passes() {
             return Err(in_use("update"));
         }
         let arn: Arn = mapping.source.parse().map_err(|error| Fault::internal("read a mapping's source", error))?;
@@ -113,7 +121,7 @@ impl Control {
                 let (found, version) = self.mapped(tx, cx, &named)?;
                 let own = Some(mapping.uuid.as_str());
                 self.connect(tx, cx, &place, &mapping.source, &named.name, qualifier.as_deref(), own)?;
-                self.check_queue(tx, cx, &arn, &found.name, &version)?;
+                self.check_source(tx, cx, &arn, &mapping.settings, &found.name, &version)?;
                 MAPPING_PAIRS.remove(tx, &pair(&place, &mapping))?;
                 (mapping.function, mapping.qualifier) = (named.name, qualifier);
             }
@@ -130,7 +138,7 @@ impl Control {
         input: &DeleteEventSourceMappingRequest,
     ) -> Result<EventSourceMappingConfiguration, Error> {
         let (place, mut mapping) = self.mapping(tx, cx, "lambda:DeleteEventSourceMapping", &input.uuid)?;
-        if mapping.state == State::Deleting {
+        if mapping.state.passes() {
             return Err(in_use("delete"));
         }
         mapping.deleted(tx.now());
@@ -211,6 +219,13 @@ impl Control {
         let there = MAPPING_PAIRS.get(tx, &place.mapping_pair(source, function, qualifier))?;
         let Some(there) = there.filter(|there| Some(there.uuid.as_str()) != own) else { return Ok(()) };
         tracing::debug!(request_id = %cx.request_id, source, function, "the two are connected already");
+        if !source.starts_with("arn:aws:sqs:") {
+            return Err(Error::resource_conflict_exception(format!(
+                "The event source arn (\" {source} \") and function (\" {function} \") provided mapping already exists. \
+                 Please update or delete the existing mapping with UUID {}",
+                there.uuid
+            )));
+        }
         Err(Error::resource_conflict_exception(format!(
             "An event source mapping with SQS arn (\" {source} \") and function (\" {function} \") already exists. Please \
              update or delete the existing mapping with UUID {}",
@@ -218,17 +233,31 @@ impl Control {
         )))
     }
 
+    /// Objects to a source that the function's role cannot use.
+    fn check_source(
+        &self,
+        tx: &Tx,
+        cx: &Cx,
+        arn: &Arn,
+        settings: &Settings,
+        function: &str,
+        version: &Version,
+    ) -> Result<(), Error> {
+        let Some(stream) = &settings.stream else { return self.check_queue(tx, cx, arn, function, version) };
+        let asking = asking(cx, function, version);
+        let found = self.streams.of(arn).and_then(|source| source.shards(&asking, tx, arn));
+        found.map_err(|error| unreadable(arn, error))?;
+        match &stream.on_failure {
+            Some(target) => self.check_target(tx, cx, function, &version.configuration.role, target),
+            None => Ok(()),
+        }
+    }
+
     /// Objects to a queue that the function's role may not receive from, or that hides messages for less time than the
     /// function may run.
     fn check_queue(&self, tx: &Tx, cx: &Cx, queue: &Arn, function: &str, version: &Version) -> Result<(), Error> {
         let invalid = |text: String| Error::invalid_parameter_value_exception(text);
-        let role = session(&version.configuration.role, cx.account, function);
-        let arn = cx.arn("lambda", format!("function:{function}"));
-        let asking = Cx {
-            principal: Arc::new(role),
-            source: Some(Arc::new(Asking { service: "lambda.amazonaws.com".to_owned(), arn })),
-            ..cx.clone()
-        };
+        let asking = asking(cx, function, version);
         let traits = match self.queues.describe(&asking, tx, queue) {
             Ok(traits) => traits,
             Err(DeliveryError::Fault(fault)) => return Err(fault.into()),
@@ -275,6 +304,30 @@ impl From<SettingsError> for Error {
     }
 }
 
+/// The context in which a function's role looks at a source.
+fn asking(cx: &Cx, function: &str, version: &Version) -> Cx {
+    let role = session(&version.configuration.role, cx.account, function);
+    let arn = cx.arn("lambda", format!("function:{function}"));
+    Cx {
+        principal: Arc::new(role),
+        source: Some(Arc::new(Asking { service: "lambda.amazonaws.com".to_owned(), arn })),
+        ..cx.clone()
+    }
+}
+
+/// A stream that cannot be read, in AWS's words.
+fn unreadable(stream: &Arn, error: DeliveryError) -> Error {
+    match error {
+        DeliveryError::Fault(fault) => fault.into(),
+        DeliveryError::NotFound(_) => Error::invalid_parameter_value_exception(format!("Stream not found: {stream}")),
+        DeliveryError::Denied(_) => Error::invalid_parameter_value_exception(format!(
+            "Cannot access stream {stream}. Please ensure the role can perform the GetRecords, GetShardIterator, \
+             DescribeStream, and ListStreams Actions on your stream in IAM."
+        )),
+        other => Error::invalid_parameter_value_exception(other.to_string()),
+    }
+}
+
 fn limit(tx: &Tx, cx: &Cx) -> Result<i64, Fault> {
     Ok(i64::try_from(Quotas::get(tx, cx, MAPPINGS_OF_A_PLACE)?).unwrap_or(i64::MAX))
 }
@@ -317,7 +370,8 @@ macro_rules! given {
                 .map(|config| config.system_log_level.as_ref().map(|level| level.as_str().to_owned())),
             stream: GivenStream {
                 parallelization: $input.parallelization_factor,
-                has_destinations: $input.destination_config.as_ref().is_some_and(names_one),
+                on_failure: $input.destination_config.as_ref().map(on_failure),
+                has_on_success: $input.destination_config.as_ref().is_some_and(names_success),
                 age_seconds_max: $input.maximum_record_age_in_seconds,
                 bisects: $input.bisect_batch_on_function_error,
                 retries_max: $input.maximum_retry_attempts,
@@ -366,13 +420,37 @@ fn metrics(config: &EventSourceMappingMetricsConfig) -> Vec<String> {
     config.metrics.iter().flatten().map(|metric| metric.as_str().to_owned()).collect()
 }
 
-fn names_one(config: &DestinationConfig) -> bool {
+fn on_failure(config: &DestinationConfig) -> String {
+    config.on_failure.as_ref().and_then(|one| one.destination.clone()).unwrap_or_default()
+}
+
+fn names_success(config: &DestinationConfig) -> bool {
     let success = config.on_success.as_ref().and_then(|one| one.destination.as_ref());
-    let failure = config.on_failure.as_ref().and_then(|one| one.destination.as_ref());
-    success.or(failure).is_some_and(|destination| !destination.is_empty())
+    success.is_some_and(|destination| !destination.is_empty())
 }
 
 fn described(place: &Place, mapping: &Mapping) -> EventSourceMappingConfiguration {
+    let common = described_common(place, mapping);
+    let Some(stream) = &mapping.settings.stream else { return common };
+    let number = |number: u32| i32::try_from(number).ok();
+    EventSourceMappingConfiguration {
+        starting_position: stream.start.as_str().parse().ok(),
+        parallelization_factor: number(stream.parallelization),
+        maximum_record_age_in_seconds: stream.age_seconds_max.map_or(Some(-1), number),
+        bisect_batch_on_function_error: Some(stream.bisects),
+        maximum_retry_attempts: stream.retries_max.map_or(Some(-1), number),
+        tumbling_window_in_seconds: number(stream.tumbling_seconds),
+        destination_config: Some(DestinationConfig {
+            on_failure: Some(OnFailure { destination: stream.on_failure.clone() }),
+            ..DestinationConfig::default()
+        }),
+        last_processing_result: Some(mapping.result.clone().unwrap_or_else(|| "No records processed".to_owned())),
+        ..common
+    }
+}
+
+/// What mappings of all sources have.
+fn described_common(place: &Place, mapping: &Mapping) -> EventSourceMappingConfiguration {
     let settings = &mapping.settings;
     let number = |number: u32| i32::try_from(number).ok();
     let function = function_arn(&place.region, place.account, &mapping.function);

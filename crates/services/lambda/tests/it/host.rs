@@ -12,9 +12,9 @@ use std::{
 use base_env::Env;
 use bytes::Bytes;
 use compute_api::{
-    Completion, Deployed, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport,
-    InitFailure, InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome,
-    OutputKind, OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError, StreamError, StreamPiece,
+    Completion, Deployed, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport, InitFailure,
+    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome, OutputKind,
+    OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError, StreamError, StreamPiece,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -225,8 +225,23 @@ impl Environment for ScriptedEnvironment {
 fn failed_items(payload: &[u8]) -> Value {
     let event: Value = serde_json::from_slice(payload).unwrap();
     let records = event["Records"].as_array().unwrap();
-    let failed = records.iter().filter(|record| record["body"].as_str().unwrap().starts_with("bad"));
-    json!({ "batchItemFailures": failed.map(|record| json!({ "itemIdentifier": record["messageId"] })).collect::<Vec<_>>() })
+    let of_a_table = |record: &Value| record["dynamodb"]["SequenceNumber"].clone();
+    let id = |record: &Value| if record["messageId"].is_null() { of_a_table(record) } else { record["messageId"].clone() };
+    let failed = records.iter().filter(|record| is_bad(record));
+    json!({ "batchItemFailures": failed.map(|record| json!({ "itemIdentifier": id(record) })).collect::<Vec<_>>() })
+}
+
+/// Whether the text of a message, or the key of an item, begins with `bad`.
+fn is_bad(record: &Value) -> bool {
+    let text = record["body"].as_str().or_else(|| record["dynamodb"]["Keys"]["id"]["S"].as_str());
+    text.unwrap().starts_with("bad")
+}
+
+/// The state of a window in which records are counted.
+fn counted(payload: &[u8]) -> Value {
+    let event: Value = serde_json::from_slice(payload).unwrap();
+    let before = event["state"]["count"].as_u64().unwrap_or(0);
+    json!({ "state": { "count": before + event["Records"].as_array().unwrap().len() as u64 } })
 }
 
 impl ScriptedEnvironment {
@@ -275,6 +290,18 @@ impl ScriptedEnvironment {
                 self.host.waiting.fetch_sub(1, Ordering::SeqCst);
                 success(Bytes::from_static(b"null"))
             }
+            // Takes its time, and fails now and then.
+            "app.chain" => {
+                drop(self.host.gate.subscribe().wait_for(|open| *open).await);
+                let left = &self.host.failures_left;
+                let fails = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+                if fails { failure() } else { success(Bytes::from_static(b"null")) }
+            }
+            "app.fails_bad" => {
+                let event: Value = serde_json::from_slice(&invocation.payload).unwrap();
+                if event["Records"].as_array().unwrap().iter().any(is_bad) { failure() } else { success(Bytes::new()) }
+            }
+            "app.counts" => success(Bytes::from(counted(&invocation.payload).to_string())),
             "app.items" => success(Bytes::from(failed_items(&invocation.payload).to_string())),
             "app.times_out" => Outcome::Timeout,
             "app.exits" => Outcome::Exited(Exit::Status(0)),

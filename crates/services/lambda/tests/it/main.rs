@@ -10,6 +10,7 @@ mod layers;
 mod lifecycle;
 mod mappings;
 mod mappings_recorded;
+mod mappings_streams;
 mod provisioned;
 mod recorded;
 mod recorded_resources;

@@ -307,6 +307,7 @@ async fn what_a_filter_keeps_out_is_deleted_unseen() {
     let uuid = mapping["UUID"].as_str().unwrap();
     let updated = world.call("UpdateEventSourceMapping", json!({ "UUID": uuid, "FilterCriteria": {} })).await;
     assert_eq!((&updated["State"], updated.get("FilterCriteria")), (&json!("Updating"), None));
+    world.reaches(uuid, "Enabled").await;
     world.send_to("q", "plain").await;
     world.ran(2).await;
     let wrong = json!({ "UUID": uuid, "FilterCriteria": { "Filters": [{ "Pattern": r#"{"body":"x"}"# }] } });

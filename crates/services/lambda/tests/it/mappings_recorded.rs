@@ -63,6 +63,7 @@ async fn a_second_mapping_of_the_same_two_names_the_first() {
     // Another function may, and the same again when the first is deleted.
     world.function("g", "app.handler").await;
     world.call("CreateEventSourceMapping", json!({ "FunctionName": "g", "EventSourceArn": QUEUE })).await;
+    world.reaches(created["UUID"].as_str().unwrap(), "Enabled").await;
     world.call("DeleteEventSourceMapping", json!({ "UUID": created["UUID"] })).await;
     world.call("CreateEventSourceMapping", input).await;
 }
@@ -104,6 +105,7 @@ async fn every_form_of_a_functions_name_is_answered_as_recorded() {
         let input = json!({ "FunctionName": name, "EventSourceArn": QUEUE });
         let created = world.call("CreateEventSourceMapping", input).await;
         recorded.is_answer(case, step, &created);
+        world.reaches(created["UUID"].as_str().unwrap(), "Enabled").await;
         world.call("DeleteEventSourceMapping", json!({ "UUID": created["UUID"] })).await;
     }
     for name in ["f:2", "f:nobody", "nobody"] {
@@ -157,7 +159,7 @@ async fn a_functions_event_is_the_recorded_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_streams_mapping_is_checked_and_named_as_missing() {
+async fn a_streams_mapping_is_checked() {
     let world = World::new();
     world.function("f", "app.handler").await;
     let stream = "arn:aws:dynamodb:us-east-1:111111111111:table/t/stream/2026-01-01T00:00:00.000";
@@ -180,6 +182,14 @@ async fn a_streams_mapping_is_checked_and_named_as_missing() {
     assert_eq!(failure.message, format!("Unsupported starting position for arn type: {stream}"));
     let sound = create(json!({ "StartingPosition": "LATEST", "BisectBatchOnFunctionError": true }));
     let failure = world.fails("CreateEventSourceMapping", sound).await;
+    assert_eq!((failure.status, failure.code.as_str()), (400, "InvalidParameterValueException"));
+    assert_eq!(failure.message, format!("Stream not found: {stream}"));
+    let kinesis = json!({
+        "FunctionName": "f",
+        "EventSourceArn": "arn:aws:kinesis:us-east-1:111111111111:stream/s",
+        "StartingPosition": "LATEST",
+    });
+    let failure = world.fails("CreateEventSourceMapping", kinesis).await;
     assert_eq!((failure.status, failure.code.as_str()), (501, "NotImplementedException"));
-    assert_eq!(failure.message, "Pileus does not support DynamoDB Streams as event source yet.");
+    assert_eq!(failure.message, "Pileus does not support Kinesis as event source yet.");
 }

@@ -8,17 +8,18 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use model_lambda::Api;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use services_kernel::{Cx, Dispatcher, PageTokens};
+use services_kernel::{Cx, Dispatcher, PageTokens, keep_reconciling};
 use services_lambda::{Lambda, Parts, Settings, archive::CodeFolder};
 use services_ports::{
     Deliver, Delivery, DeliveryError, Destinations, InvocationRecord, LogAppendError, LogLine, LogSink, LogTarget,
-    Meter, MeteredFunction, RoleCredentials, SessionCredentials,
+    Meter, MeteredFunction, RoleCredentials, SessionCredentials, StreamSources,
 };
+use services_dynamodb::{DynamoDb, DynamoDbStreams};
 use services_sqs::Sqs;
 use store_api::{Store, Tx};
 use tokio::sync::watch;
 use wire_json::{Members, decode, encode, encode_error};
-use wire_schema::{Model, Schema, Seen, ServiceError, Survey, refused_member, validate};
+use wire_schema::{Model, Operation, Schema, Seen, ServiceError, Survey, refused_member, validate};
 
 use crate::host::Scripted;
 
@@ -103,7 +104,7 @@ fn name_of(cx: &Cx) -> String {
     source.arn.resource.trim_start_matches("function:").to_owned()
 }
 
-struct Credentials;
+pub(crate) struct Credentials;
 
 impl RoleCredentials for Credentials {
     fn issue(&self, _: AccountId, role: &Arn, session: &str, _: Duration) -> SessionCredentials {
@@ -136,6 +137,7 @@ pub(crate) struct World {
     pub(crate) taken: Arc<Mutex<Vec<(String, Delivery)>>>,
     pub(crate) cx: Cx,
     pub(crate) sqs: Arc<Sqs>,
+    pub(crate) tables: Arc<DynamoDb>,
     /// Who takes deliveries, functions among them.
     pub(crate) destinations: Destinations,
     service: Arc<Lambda<Scripted, Lines>>,
@@ -172,28 +174,38 @@ impl World {
         for service in ["sqs", "sns", "events"] {
             destinations.register(Arc::new(Target { service, taken: Arc::clone(&taken) }));
         }
-        let sqs = Sqs::new(store.clone(), PageTokens::new(&[7; 32], env.clone()));
+        let tokens = PageTokens::new(&[7; 32], env.clone());
+        let sqs = Sqs::new(store.clone(), tokens.clone());
+        // Shards are closed after a minute.
+        let tables_streams =
+            DynamoDbStreams::new(store.clone(), tokens.clone()).with_shards_open_for(Duration::from_secs(60));
+        let streams = StreamSources::new();
+        streams.register(Arc::new(tables_streams.clone()));
         let lambda = Lambda::new(Parts {
             store: store.clone(),
             env: env.clone(),
             host: host.clone(),
             scheduler: compute_scheduler::Limits::default(),
             code: CodeFolder::open(home.path().join("code")).unwrap(),
-            tokens: PageTokens::new(&[7; 32], env.clone()),
+            tokens,
             credentials: Arc::new(Credentials),
             logs: lines.clone(),
             meter: Arc::<Metered>::clone(&meter),
             destinations: destinations.clone(),
             queues: Arc::new(sqs.clone()),
+            streams,
             settings: Settings::default(),
         });
         let (stop, stopped) = watch::channel(false);
         lambda.start_tasks(&stopped);
+        drop(tokio::spawn(keep_reconciling(tables_streams.reconciler(), store.clone(), env.clone(), stopped)));
+        let tables = Arc::new(DynamoDb::new(store.clone()));
         let cx = Cx::internal(ACCOUNT.parse().unwrap(), Region::default(), "11111111-2222-4333-8444-555555555555");
         Self {
             env,
             store,
             sqs: Arc::new(sqs),
+            tables,
             destinations,
             service: Arc::new(lambda.clone()),
             lambda,
@@ -209,21 +221,7 @@ impl World {
 
     /// Calls an operation as a client does: decoded, validated, dispatched, encoded. Answers status and document.
     pub(crate) async fn try_call(&self, cx: &Cx, operation: &str, input: Value) -> Result<(u16, Value), Failure> {
-        let operation = Api::service().operation(operation).expect("the operation is there");
-        let mut request = Api::request(operation).unwrap();
-        let (mut seen, mut survey) = (Seen::default(), Survey::default());
-        // Members that travel in headers or the query have other names there: tests use the model's.
-        let named: Value = match input {
-            Value::Object(members) => {
-                members.into_iter().map(|(name, value)| (wire_name(operation.input, &name), value)).collect()
-            }
-            other => other,
-        };
-        let document = named.to_string();
-        let shape = Api::input_mut(&mut request);
-        decode(document.as_bytes(), Members::All, shape, &mut seen, &mut survey)
-            .expect("the test's own input is sound");
-        survey.absent(operation.input, seen);
+        let (operation, request, survey) = read(operation, input);
         let violations = validate(Api::input(&request), &survey);
         if !violations.is_empty() {
             return Err(failure(&model_lambda::Error::violated(&violations, None)));
@@ -342,6 +340,31 @@ impl Drop for World {
         // Nobody listens any more when the runtime is already gone.
         self.stop.send_replace(true);
     }
+}
+
+/// A request that is sound, from a document with the model's names.
+pub(crate) fn request(operation: &str, input: &Value) -> model_lambda::Request {
+    let (_, request, survey) = read(operation, input.clone());
+    assert!(validate(Api::input(&request), &survey).is_empty(), "the test's own input is sound");
+    request
+}
+
+fn read(operation: &str, input: Value) -> (&'static Operation, model_lambda::Request, Survey) {
+    let operation = Api::service().operation(operation).expect("the operation is there");
+    let mut request = Api::request(operation).unwrap();
+    let (mut seen, mut survey) = (Seen::default(), Survey::default());
+    // Members that travel in headers or the query have other names there: tests use the model's.
+    let named: Value = match input {
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (wire_name(operation.input, &name), value)).collect()
+        }
+        other => other,
+    };
+    let document = named.to_string();
+    let shape = Api::input_mut(&mut request);
+    decode(document.as_bytes(), Members::All, shape, &mut seen, &mut survey).expect("the test's own input is sound");
+    survey.absent(operation.input, seen);
+    (operation, request, survey)
 }
 
 fn wire_name(schema: &Schema, name: &str) -> String {
