@@ -105,7 +105,7 @@ pub(crate) struct ErrorPatch {
     pub sender: Option<bool>,
     /// The message member of an error that the model lacks: `message` or `Message`.
     pub message: Option<String>,
-    /// Its members beside the message: texts.
+    /// Its members beside the message, where the model lacks them: texts.
     #[serde(default)]
     pub members: Vec<String>,
     /// Whether it has a `Type` member.

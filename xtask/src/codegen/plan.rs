@@ -161,6 +161,12 @@ impl Plan {
         }
         for (name, shape) in self.model.shapes.0.iter_mut().filter(|(_, shape)| shape.exception) {
             let patch = self.patch.errors.get(name);
+            // What AWS says beside the message, which the model may lack.
+            for member in patch.map_or(&[][..], |patch| &patch.members) {
+                if shape.members.get(member).is_none() {
+                    shape.members.0.push((member.clone(), string()));
+                }
+            }
             let found = shape.members.0.iter().find(|(member, _)| member.eq_ignore_ascii_case("message"));
             let message = match found {
                 Some((member, _)) => member.clone(),

@@ -41,7 +41,8 @@ impl Alarm {
         poll_fn(|cx| self.poll_reached(cx)).await;
     }
 
-    fn poll_reached(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// As [`Alarm::reached`], for who is polled.
+    pub fn poll_reached(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some((_, armed)) = &mut self.armed else {
                 let rest = self.deadline.since(self.env.monotonic());

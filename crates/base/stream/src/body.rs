@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use base_types::Fault;
+use base_types::{Fault, FaultKind};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
@@ -55,6 +55,56 @@ impl From<ByteStream> for Body {
 pub trait Pieces: Send {
     /// The next piece; `None` at the end; a fault when there will be no end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>>;
+
+    /// What followed the last piece: names in lower case, with their values. Known once the end was read.
+    fn trailers(&mut self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
+/// Why a body that a client sends has no end: the client's fault, so that a service can say which. The cause of the fault
+/// that ends the stream (see [`Spoilt::of`]).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Spoilt {
+    /// The connection ended, or fewer or more bytes came than were promised.
+    #[error("{got} bytes came where {promised:?} were promised")]
+    Incomplete {
+        /// How many were promised, if any were.
+        promised: Option<u64>,
+        /// How many came.
+        got: u64,
+    },
+    /// Nothing came for too long.
+    #[error("nothing came within the time limit")]
+    Late,
+    /// It is not what its digest says.
+    #[error("its SHA-256 is `{computed}`, not `{claimed}`")]
+    Digest {
+        /// What the request said, in hexadecimal.
+        claimed: String,
+        /// What came.
+        computed: String,
+    },
+    /// The signature of a piece is wrong.
+    #[error("the signature of a chunk is wrong")]
+    Signature,
+    /// Its framing is wrong; a fragment that says where.
+    #[error("its framing is wrong: {0}")]
+    Malformed(&'static str),
+}
+
+impl Spoilt {
+    /// The client's fault behind `fault`, if it is one.
+    #[must_use]
+    pub fn of(fault: &Fault) -> Option<&Self> {
+        std::error::Error::source(fault).and_then(|cause| cause.downcast_ref())
+    }
+}
+
+impl From<Spoilt> for Fault {
+    fn from(spoilt: Spoilt) -> Self {
+        Self::new(FaultKind::Internal, "read a request's body").caused_by(spoilt)
+    }
 }
 
 impl Pieces for Receiver<Bytes> {
@@ -84,6 +134,12 @@ impl ByteStream {
     /// The next piece; `None` at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
         poll_fn(|cx| self.0.poll_piece(cx)).await
+    }
+
+    /// See [`Pieces::trailers`].
+    #[must_use]
+    pub fn trailers(&mut self) -> Vec<(String, String)> {
+        self.0.trailers()
     }
 }
 

@@ -10,5 +10,5 @@
 mod body;
 mod channel;
 
-pub use body::{Body, ByteStream, Pieces};
+pub use body::{Body, ByteStream, Pieces, Spoilt};
 pub use channel::{Receiver, Sender, channel};

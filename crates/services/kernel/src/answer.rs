@@ -21,9 +21,17 @@ impl AnswerHeaders {
     /// Adds a header; `name` is lower-case and begins with `x-pileus-`. One that was added before under this name is
     /// replaced. A value that no header can carry is left out.
     pub fn add(&self, name: &'static str, value: impl Into<String>) {
-        let value = value.into();
-        let sendable = value.len() <= VALUE_BYTES_MAX && value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         debug_assert!(name.starts_with("x-pileus-"), "`{name}` is not ours to add");
+        self.put(name, value.into());
+    }
+
+    /// The same for a header of AWS's that its model lacks: those of an error's answer, mostly.
+    pub fn add_aws(&self, name: &'static str, value: impl Into<String>) {
+        self.put(name, value.into());
+    }
+
+    fn put(&self, name: &'static str, value: String) {
+        let sendable = value.len() <= VALUE_BYTES_MAX && value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         if !sendable {
             return;
         }

@@ -7,6 +7,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
+use base_env::Moment;
 use base_types::{Fault, FaultKind, Timestamp};
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
@@ -168,6 +169,7 @@ impl Blobs {
             length: 0,
             length_max,
             hash: Sha256::new(),
+            renewed: self.store.env().monotonic(),
         })
     }
 
@@ -330,6 +332,8 @@ pub struct BlobWriter {
     length: u64,
     length_max: u64,
     hash: Sha256,
+    /// When its intent was last renewed.
+    renewed: Moment,
 }
 
 impl BlobWriter {
@@ -349,7 +353,7 @@ impl BlobWriter {
         if self.pending.len() >= CHUNK_BYTES { self.hand_over().await } else { Ok(()) }
     }
 
-    /// Makes the blob durable. Attach it within [`INTENT_TTL`] of its beginning.
+    /// Makes the blob durable. Attach it within [`INTENT_TTL`] from now.
     ///
     /// # Errors
     /// When the medium or the store fails. Then the blob is lost.
@@ -363,13 +367,34 @@ impl BlobWriter {
             .store
             .transact(move |tx| {
                 let intent = INTENTS.require(tx, &intent_key(id), lost)?;
-                INTENTS.put(tx, &intent_key(id), &Intent { sealed: Some(sealed), ..intent })
+                INTENTS.put(tx, &intent_key(id), &Intent { made: tx.now(), sealed: Some(sealed), ..intent })
             })
             .await?;
         Ok((id, sealed))
     }
 
+    /// However slowly it comes: as long as it comes, the sweep leaves it alone.
+    async fn renew(&mut self) -> Result<(), Fault> {
+        let now = self.blobs.store.env().monotonic();
+        if now.since(self.renewed) < INTENT_TTL / 4 {
+            return Ok(());
+        }
+        self.renewed = now;
+        let id = self.id;
+        self.blobs
+            .store
+            .transact(move |tx| {
+                let intent = INTENTS.require(tx, &intent_key(id), lost)?;
+                if intent.doomed {
+                    return Err(lost());
+                }
+                INTENTS.put(tx, &intent_key(id), &Intent { made: tx.now(), ..intent })
+            })
+            .await
+    }
+
     async fn hand_over(&mut self) -> Result<(), Fault> {
+        self.renew().await?;
         let mut sink = self.sink.take().ok_or_else(lost)?;
         let bytes = std::mem::take(&mut self.pending);
         self.sink = Some(blocking(move || sink.write(&bytes).map(|()| sink)).await?);

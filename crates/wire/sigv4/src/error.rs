@@ -20,6 +20,8 @@ pub enum SignatureError {
     IncompleteQuery(String),
     /// A presigned URL lacks parameters; holds AWS's message.
     MissingQueryParameters(String),
+    /// A signature of version 2 in a query lacks parts.
+    MissingLegacyParameters,
     /// The signature parses but cannot be valid (scope, clock, `host` not signed); holds AWS's message.
     Invalid(String),
     /// The time of signing is too far from ours; holds AWS's message.
@@ -72,6 +74,8 @@ const MISMATCH_S3: &str = "The request signature we calculated does not match th
                            key and signing method.";
 const MISSING_S3: &str = "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, \
                           X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.";
+const MISSING_LEGACY: &str =
+    "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters";
 const INVALID_TOKEN: &str = "The security token included in the request is invalid.";
 const EXPIRED_TOKEN: &str = "The security token included in the request is expired";
 const TWO_SIGNATURES: &str = "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.";
@@ -109,6 +113,7 @@ impl SignatureError {
             Self::Invalid(message) | Self::Skewed(message) | Self::PresignedExpired(message) => {
                 denial(invalid, message.clone().into())
             }
+            Self::MissingLegacyParameters => denial(incomplete, MISSING_LEGACY.into()),
             Self::UnsignedHeaders(names) => denial(invalid, unsigned(names).into()),
             Self::Mismatch | Self::PayloadHash => denial(invalid, MISMATCH.into()),
             Self::UnknownKey | Self::InvalidToken => denial(unrecognized, INVALID_TOKEN.into()),
@@ -132,6 +137,7 @@ impl SignatureError {
             Self::Incomplete(message) => denial("AuthorizationHeaderMalformed", 400, message.clone().into()),
             Self::IncompleteQuery(message) => denial("AuthorizationQueryParametersError", 400, message.clone().into()),
             Self::MissingQueryParameters(_) => denial("AuthorizationQueryParametersError", 400, MISSING_S3.into()),
+            Self::MissingLegacyParameters => denial("AccessDenied", 403, MISSING_LEGACY.into()),
             Self::Invalid(message) => denial("AuthorizationHeaderMalformed", 400, message.clone().into()),
             Self::Skewed(_) => denial(
                 "RequestTimeTooSkewed",

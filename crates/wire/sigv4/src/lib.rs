@@ -22,12 +22,14 @@ mod canonical;
 mod chunked;
 mod claim;
 mod error;
+mod legacy;
 mod sign;
 mod verify;
 
 pub use chunked::{Chain, ChunkError, Chunked};
 pub use claim::{Claim, Glimpse, Placement};
 pub use error::{Denial, Family, SignatureError};
+pub use legacy::LegacyClaim;
 pub use sign::{Credentials, Signer};
 pub use verify::{Content, Payload, Rules, SigningKey};
 
