@@ -496,14 +496,10 @@ def test_what_is_not_there_is_named(server, dynamodb, table):
     assert dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"][
         "PointInTimeRecoveryDescription"
     ] == {"PointInTimeRecoveryStatus": "DISABLED"}
-    code, message = refused(
-        dynamodb.update_continuous_backups,
-        TableName=table,
-        PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
-    )
-    assert code == "NotImplementedException" and "PointInTimeRecoveryEnabled" in message
-    status, _, body = raw(server, "CreateBackup", {"TableName": table, "BackupName": "b"})
-    assert status == 501 and "CreateBackup" in json.loads(body)["message"]
+    code, message = refused(dynamodb.create_global_table, GlobalTableName=table, ReplicationGroup=[])
+    assert code == "NotImplementedException" and "CreateGlobalTable" in message
+    status, _, body = raw(server, "StartBulkPutItems", {})
+    assert status == 501 and "StartBulkPutItems" in json.loads(body)["message"]
 
 
 def test_hostile_bodies_are_refused(server, table):
