@@ -108,12 +108,12 @@ impl Control {
     ) -> Result<EventSourceMappingConfiguration, Error> {
         const ACTION: &str = "lambda:UpdateEventSourceMapping";
         let (place, mut mapping) = self.mapping(tx, cx, ACTION, &input.uuid)?;
-        if mapping.state.passes() {
-            return Err(in_use("update"));
-        }
         let arn: Arn = mapping.source.parse().map_err(|error| Fault::internal("read a mapping's source", error))?;
         let source = Source::of(&arn).map_err(SettingsError::from)?;
         mapping.settings.change(source, &updated(input))?;
+        if mapping.state.passes() {
+            return Err(in_use("update"));
+        }
         if let Some(function) = &input.function_name {
             let named = self.name(cx, ACTION, function, None)?;
             let qualifier = named.qualifier.as_ref().map(ToString::to_string);
