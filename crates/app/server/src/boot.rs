@@ -100,13 +100,27 @@ struct Ground {
     options: Options,
 }
 
+/// How long a port that is in use is waited for.
+const PORT_RETRIES: u32 = 10;
+const PORT_PAUSE: Duration = Duration::from_millis(50);
+
+#[expect(clippy::disallowed_methods, reason = "there is no runtime yet, and nothing else to do meanwhile")]
 fn bind(address: &SocketAddr) -> Result<TcpListener, ServerError> {
     let cannot = |error| {
         ServerError::new(format!("cannot listen on {address}"))
             .because(error)
             .remedy("end what uses the port, or choose another with `--listen`")
     };
-    let listener = TcpListener::bind(address).map_err(cannot)?;
+    let mut listener = TcpListener::bind(address);
+    // Who takes the place of a server that was killed may be quicker than the end of a child that was just being started.
+    for _ in 0..PORT_RETRIES {
+        if !matches!(&listener, Err(error) if error.kind() == std::io::ErrorKind::AddrInUse) {
+            break;
+        }
+        std::thread::sleep(PORT_PAUSE);
+        listener = TcpListener::bind(address);
+    }
+    let listener = listener.map_err(cannot)?;
     listener.set_nonblocking(true).map_err(cannot)?;
     Ok(listener)
 }
