@@ -483,7 +483,7 @@ pub(crate) static PIPE_SOURCE_DYNAMO_DB_STREAM_PARAMETERS: Schema = Schema::stru
     &[
         Member::new("BatchSize", &LIMIT_MAX10000),
         Member::new("DeadLetterConfig", &DEAD_LETTER_CONFIG),
-        Member::new("OnPartialBatchItemFailure", &ON_PARTIAL_BATCH_ITEM_FAILURE_STREAMS),
+        Member::new("OnPartialBatchItemFailure", &ON_PARTIAL_BATCH_ITEM_FAILURE_STREAMS).refused(Tolerated::Nothing),
         Member::new("MaximumBatchingWindowInSeconds", &MAXIMUM_BATCHING_WINDOW_IN_SECONDS),
         Member::new("MaximumRecordAgeInSeconds", &MAXIMUM_RECORD_AGE_IN_SECONDS),
         Member::new("MaximumRetryAttempts", &MAXIMUM_RETRY_ATTEMPTS_ESM),
@@ -521,7 +521,7 @@ pub(crate) static PIPE_SOURCE_PARAMETERS: Schema = Schema::structure(
     &[
         Member::new("FilterCriteria", &FILTER_CRITERIA),
         Member::new("KinesisStreamParameters", &PIPE_SOURCE_KINESIS_STREAM_PARAMETERS).refused(Tolerated::Nothing),
-        Member::new("DynamoDBStreamParameters", &PIPE_SOURCE_DYNAMO_DB_STREAM_PARAMETERS).refused(Tolerated::Nothing),
+        Member::new("DynamoDBStreamParameters", &PIPE_SOURCE_DYNAMO_DB_STREAM_PARAMETERS),
         Member::new("SqsQueueParameters", &PIPE_SOURCE_SQS_QUEUE_PARAMETERS),
         Member::new("ActiveMQBrokerParameters", &PIPE_SOURCE_ACTIVE_MQ_BROKER_PARAMETERS).refused(Tolerated::Nothing),
         Member::new("RabbitMQBrokerParameters", &PIPE_SOURCE_RABBIT_MQ_BROKER_PARAMETERS).refused(Tolerated::Nothing),
@@ -982,7 +982,7 @@ pub(crate) static UPDATE_PIPE_SOURCE_DYNAMO_DB_STREAM_PARAMETERS: Schema = Schem
     &[
         Member::new("BatchSize", &LIMIT_MAX10000),
         Member::new("DeadLetterConfig", &DEAD_LETTER_CONFIG),
-        Member::new("OnPartialBatchItemFailure", &ON_PARTIAL_BATCH_ITEM_FAILURE_STREAMS),
+        Member::new("OnPartialBatchItemFailure", &ON_PARTIAL_BATCH_ITEM_FAILURE_STREAMS).refused(Tolerated::Nothing),
         Member::new("MaximumBatchingWindowInSeconds", &MAXIMUM_BATCHING_WINDOW_IN_SECONDS),
         Member::new("MaximumRecordAgeInSeconds", &MAXIMUM_RECORD_AGE_IN_SECONDS),
         Member::new("MaximumRetryAttempts", &MAXIMUM_RETRY_ATTEMPTS_ESM),
@@ -1015,8 +1015,7 @@ pub(crate) static UPDATE_PIPE_SOURCE_PARAMETERS: Schema = Schema::structure(
         Member::new("FilterCriteria", &FILTER_CRITERIA),
         Member::new("KinesisStreamParameters", &UPDATE_PIPE_SOURCE_KINESIS_STREAM_PARAMETERS)
             .refused(Tolerated::Nothing),
-        Member::new("DynamoDBStreamParameters", &UPDATE_PIPE_SOURCE_DYNAMO_DB_STREAM_PARAMETERS)
-            .refused(Tolerated::Nothing),
+        Member::new("DynamoDBStreamParameters", &UPDATE_PIPE_SOURCE_DYNAMO_DB_STREAM_PARAMETERS),
         Member::new("SqsQueueParameters", &UPDATE_PIPE_SOURCE_SQS_QUEUE_PARAMETERS),
         Member::new("ActiveMQBrokerParameters", &UPDATE_PIPE_SOURCE_ACTIVE_MQ_BROKER_PARAMETERS)
             .refused(Tolerated::Nothing),

@@ -578,7 +578,7 @@ pub struct PipeSourceDynamoDBStreamParameters {
     pub batch_size: Option<i32>,
     /// `DeadLetterConfig`.
     pub dead_letter_config: Option<DeadLetterConfig>,
-    /// `OnPartialBatchItemFailure`.
+    /// `OnPartialBatchItemFailure`. Not supported.
     pub on_partial_batch_item_failure: Option<OnPartialBatchItemFailureStreams>,
     /// `MaximumBatchingWindowInSeconds`.
     pub maximum_batching_window_in_seconds: Option<i32>,
@@ -642,7 +642,7 @@ pub struct PipeSourceParameters {
     pub filter_criteria: Option<FilterCriteria>,
     /// `KinesisStreamParameters`. Not supported.
     pub kinesis_stream_parameters: Option<PipeSourceKinesisStreamParameters>,
-    /// `DynamoDBStreamParameters`. Not supported.
+    /// `DynamoDBStreamParameters`.
     pub dynamo_db_stream_parameters: Option<PipeSourceDynamoDBStreamParameters>,
     /// `SqsQueueParameters`.
     pub sqs_queue_parameters: Option<PipeSourceSqsQueueParameters>,
@@ -1166,7 +1166,7 @@ pub struct UpdatePipeSourceDynamoDBStreamParameters {
     pub batch_size: Option<i32>,
     /// `DeadLetterConfig`.
     pub dead_letter_config: Option<DeadLetterConfig>,
-    /// `OnPartialBatchItemFailure`.
+    /// `OnPartialBatchItemFailure`. Not supported.
     pub on_partial_batch_item_failure: Option<OnPartialBatchItemFailureStreams>,
     /// `MaximumBatchingWindowInSeconds`.
     pub maximum_batching_window_in_seconds: Option<i32>,
@@ -1218,7 +1218,7 @@ pub struct UpdatePipeSourceParameters {
     pub filter_criteria: Option<FilterCriteria>,
     /// `KinesisStreamParameters`. Not supported.
     pub kinesis_stream_parameters: Option<UpdatePipeSourceKinesisStreamParameters>,
-    /// `DynamoDBStreamParameters`. Not supported.
+    /// `DynamoDBStreamParameters`.
     pub dynamo_db_stream_parameters: Option<UpdatePipeSourceDynamoDBStreamParameters>,
     /// `SqsQueueParameters`.
     pub sqs_queue_parameters: Option<UpdatePipeSourceSqsQueueParameters>,

@@ -12,12 +12,15 @@ use crate::{
     error::{invalid, unsupported},
     journal::{Level, LogSettings},
     names::{self, Named},
+    stream::StreamSettings,
     tables::Pipe,
     template::{self, Variables},
 };
 
 /// AWS's default of a queue's batches.
 const BATCH: u64 = 10;
+/// And of a stream's.
+const BATCH_OF_STREAM: u64 = 100;
 /// What one commit hands over at most.
 const BATCH_DIRECT_MAX: usize = 256;
 
@@ -49,6 +52,8 @@ pub(crate) struct Definition {
     pub(crate) enrichment: Option<Arn>,
     pub(crate) target: Arn,
     pub(crate) role: String,
+    /// How a stream is worked off, if the source is one.
+    pub(crate) stream: Option<StreamSettings>,
     pub(crate) batch: usize,
     pub(crate) window: Duration,
     pub(crate) patterns: Vec<EventPattern>,
@@ -94,11 +99,17 @@ impl Definition {
         let asked = document(pipe.enrichment_parameters.as_ref());
         // Who takes events one by one gets them so from the source, too.
         let singly = waits == Some(Peer::Endpoint) || enrichment.as_ref().and_then(Peer::of) == Some(Peer::Endpoint);
-        let batch = number("/SqsQueueParameters/BatchSize").unwrap_or(if singly { 1 } else { BATCH });
+        let group = if source.service == "dynamodb" { "DynamoDBStreamParameters" } else { "SqsQueueParameters" };
+        let stream = (source.service == "dynamodb").then(|| StreamSettings::of(&from[group]));
+        let usual = if stream.is_some() && !takes_few(&target) { BATCH_OF_STREAM } else { BATCH };
+        let batch = number(&format!("/{group}/BatchSize")).unwrap_or(if singly { 1 } else { usual });
         Ok(Self {
             named: named.clone(),
+            stream,
             batch: usize::try_from(batch).unwrap_or(1).max(1),
-            window: Duration::from_secs(number("/SqsQueueParameters/MaximumBatchingWindowInSeconds").unwrap_or(0)),
+            window: Duration::from_secs(
+                number(&format!("/{group}/MaximumBatchingWindowInSeconds")).unwrap_or(0),
+            ),
             patterns,
             enrichment_template: text(&asked, "/InputTemplate"),
             enrichment_parameters: asked,
@@ -131,6 +142,11 @@ impl Definition {
     }
 }
 
+/// Whether a target takes ten events at once at most.
+fn takes_few(target: &Arn) -> bool {
+    matches!(target.service.as_str(), "sqs" | "sns" | "events")
+}
+
 /// Where and what is logged, if anything is.
 fn log(document: &Value) -> Option<LogSettings> {
     let level = Level::of(document.get("Level")?.as_str()?)?;
@@ -145,7 +161,7 @@ pub(crate) fn check(cx: &Cx, named: &Named, pipe: &Pipe) -> Result<(), Error> {
     if account != cx.account {
         return Err(invalid("Cross-account pass role is not allowed."));
     }
-    check_source(cx, &pipe.source)?;
+    check_source(cx, pipe)?;
     check_target(&pipe.target)?;
     if let Some(enrichment) = pipe.enrichment.as_deref().filter(|arn| !arn.is_empty()) {
         check_enrichment(enrichment)?;
@@ -165,11 +181,21 @@ pub(crate) fn check(cx: &Cx, named: &Named, pipe: &Pipe) -> Result<(), Error> {
     }
 }
 
-fn check_source(cx: &Cx, source: &str) -> Result<(), Error> {
-    let arn: Arn = source.parse().map_err(|_| invalid("The source ARN is not valid."))?;
+fn check_source(cx: &Cx, pipe: &Pipe) -> Result<(), Error> {
+    let arn: Arn = pipe.source.parse().map_err(|_| invalid("The source ARN is not valid."))?;
+    let parameters = document(pipe.source_parameters.as_ref());
     match arn.service.as_str() {
-        "sqs" if arn.region == cx.region.as_str() => Ok(()),
-        "sqs" => Err(invalid("The source must be in the Region of the pipe.")),
+        "sqs" | "dynamodb" if arn.region != cx.region.as_str() => {
+            Err(invalid("The source must be in the Region of the pipe."))
+        }
+        "sqs" => Ok(()),
+        "dynamodb" if !arn.resource.starts_with("table/") || !arn.resource.contains("/stream/") => {
+            Err(invalid("The source ARN is not valid."))
+        }
+        "dynamodb" => match parameters.get("DynamoDBStreamParameters") {
+            None => Err(invalid("DynamoDBStreamParameters is required for a source of `dynamodb`.")),
+            Some(_) => Ok(()),
+        },
         service => Err(unsupported(&format!("pipes from the service `{service}`"))),
     }
 }
@@ -205,10 +231,10 @@ fn check_batch(definition: &Definition) -> Result<(), Error> {
     if fifo && (*batch > 10 || !window.is_zero()) {
         return Err(invalid("A FIFO queue takes a BatchSize of at most 10 and no MaximumBatchingWindowInSeconds."));
     }
-    if matches!(target.service.as_str(), "sqs" | "sns" | "events") && *batch > 10 {
+    if takes_few(target) && *batch > 10 {
         return Err(invalid(format!("BatchSize must not be larger than 10 for a target of `{}`.", target.service)));
     }
-    if *batch > 10 && window.is_zero() {
+    if definition.stream.is_none() && *batch > 10 && window.is_zero() {
         return Err(invalid("MaximumBatchingWindowInSeconds must be at least 1 when BatchSize is larger than 10."));
     }
     Ok(())

@@ -7,6 +7,9 @@ use services_ports::{AttributeValue, QueueMessage};
 
 /// The record of a message (EventBridge User Guide, "Amazon SQS as a source": the same as a function's event has).
 pub(crate) fn record(message: &QueueMessage, queue: &Arn) -> Value {
+    if queue.service != "sqs" {
+        return crate::stream::record(message);
+    }
     let mut attributes = Map::new();
     for attribute in &message.attributes {
         let (text, bytes) = match &attribute.value {

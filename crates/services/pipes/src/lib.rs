@@ -11,6 +11,7 @@
 //! | `poller` | one pipe at work: lease, taking, the end of a batch |
 //! | `stages` | what becomes of a batch: enrichment, target |
 //! | `journal` | what a pipe writes to its log |
+//! | `stream` | a stream as the source: how far a pipe is in it |
 //! | `names` | ARNs |
 //! | `tables` | the only file that knows keys |
 //! | `tasks` | the reconciler: states, and a poller for each pipe that runs |
@@ -37,6 +38,7 @@ mod ops;
 mod poller;
 mod service;
 mod stages;
+mod stream;
 mod tables;
 mod target;
 mod tasks;
@@ -46,7 +48,7 @@ use std::sync::Arc;
 
 use base_env::Env;
 use services_kernel::PageTokens;
-use services_ports::{Destinations, Endpoints, Invoke, LogSink, Queues};
+use services_ports::{Destinations, Endpoints, Invoke, LogSink, Queues, StreamSources};
 use store_api::Store;
 pub use tasks::PipesReconciler;
 
@@ -77,6 +79,8 @@ pub struct Parts<P> {
     pub destinations: Destinations,
     /// Where messages come from.
     pub queues: Arc<dyn Queues>,
+    /// Whose streams are read.
+    pub streams: StreamSources,
     /// Whom pipes wait for.
     pub peers: Arc<P>,
 }
@@ -88,6 +92,7 @@ pub struct Pipes<P> {
     tokens: PageTokens,
     destinations: Destinations,
     queues: Arc<dyn Queues>,
+    streams: StreamSources,
     peers: Arc<P>,
 }
 
@@ -99,6 +104,7 @@ impl<P> Clone for Pipes<P> {
             tokens: self.tokens.clone(),
             destinations: self.destinations.clone(),
             queues: Arc::clone(&self.queues),
+            streams: self.streams.clone(),
             peers: Arc::clone(&self.peers),
         }
     }
@@ -108,9 +114,9 @@ impl<P: Peers> Pipes<P> {
     /// Of these parts.
     #[must_use]
     pub fn new(parts: Parts<P>) -> Self {
-        let Parts { store, tokens, destinations, queues, peers } = parts;
+        let Parts { store, tokens, destinations, queues, streams, peers } = parts;
         let env = store.env().clone();
-        Self { store, env, tokens, destinations, queues, peers }
+        Self { store, env, tokens, destinations, queues, streams, peers }
     }
 
     /// The background work, to be kept reconciling.

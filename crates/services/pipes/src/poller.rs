@@ -51,6 +51,8 @@ struct Step {
     next_due: Option<Timestamp>,
     /// Why some of them stay in the queue.
     failure: Option<Failed>,
+    /// Nothing of the batch is done.
+    whole: bool,
 }
 
 /// Why a transaction was given up.
@@ -82,6 +84,7 @@ impl<P: Peers> Poller<P> {
     /// Works until it is stopped, or its lease is lost.
     pub(crate) async fn run(self: Arc<Self>, worker: usize, mut stop: watch::Receiver<bool>) {
         let name = format!("pipes/{}/{worker}", self.definition.named.arn());
+        let lane = worker as u64;
         let mut backoff = BACKOFF.0;
         let mut lease: Option<(Lease, Moment)> = None;
         while !*stop.borrow() {
@@ -91,9 +94,9 @@ impl<P: Peers> Poller<P> {
                     () = self.pipes.env.sleep(Duration::from_secs(1)) => continue,
                 }
             };
-            let queue = self.pipes.queues.topic(&self.definition.source).map(|topic| self.pipes.store.waiter(&topic));
+            let queue = self.pipes.source_topic(&self.definition.source).map(|topic| self.pipes.store.waiter(&topic));
             let changed = self.pipes.store.waiter(&tables::wake_up(&self.definition.named));
-            let step = self.step(&held.0).await;
+            let step = self.step(&held.0, lane).await;
             lease = Some(held);
             let failed = !matches!(&step, Ok(Step { failure: None, .. }));
             let pause = match step {
@@ -175,8 +178,32 @@ impl<P: Peers> Poller<P> {
         self.told.lock().as_deref() != Some(failure.message.as_str())
     }
 
-    async fn step(&self, lease: &Lease) -> Result<Step, Fault> {
-        if self.definition.is_direct() { self.direct(lease).await } else { self.staged(lease).await }
+    async fn step(&self, lease: &Lease, lane: u64) -> Result<Step, Fault> {
+        let step = if self.definition.is_direct() {
+            self.direct(lease, lane).await?
+        } else {
+            self.staged(lease, lane).await?
+        };
+        // A partial failure was counted with the commit of what was done.
+        if step.whole && self.definition.stream.is_some() {
+            self.count_failure(lease, lane).await?;
+        }
+        Ok(step)
+    }
+
+    /// A batch of a stream failed: it may have been its last try.
+    async fn count_failure(&self, lease: &Lease, lane: u64) -> Result<(), Fault> {
+        let (pipes, definition) = (self.pipes.clone(), Arc::clone(&self.definition));
+        let (cx, lease) = (self.context(), lease.clone());
+        let counted = self.pipes.store.transact(move |tx| {
+            tx.require(&lease)?;
+            pipes.failed(&cx, tx, &definition, lane)
+        });
+        match counted.await {
+            // What cannot be read cannot be given up either.
+            Ok(()) | Err(Stop::Failed(_)) => Ok(()),
+            Err(Stop::Fault(fault)) => Err(fault),
+        }
     }
 
     /// Who acts: the role, on behalf of the pipe.
@@ -196,21 +223,22 @@ impl<P: Peers> Poller<P> {
     }
 
     /// Everything in one transaction.
-    async fn direct(&self, lease: &Lease) -> Result<Step, Fault> {
+    async fn direct(&self, lease: &Lease, lane: u64) -> Result<Step, Fault> {
         let (pipes, definition) = (self.pipes.clone(), Arc::clone(&self.definition));
         let (cx, lease, begun) = (self.context(), lease.clone(), self.journal());
         let outcome = self.pipes.store.transact(move |tx| {
             tx.require(&lease)?;
-            let received = pipes.queues.receive(&cx, tx, &definition.source, definition.batch, None)?;
+            let received = pipes.take(&cx, tx, &definition, (lane, None), definition.batch)?;
             let mut journal = begun.clone();
             if received.messages.is_empty() {
-                return Ok::<_, Stop>((Step { taken: 0, next_due: received.next_due, failure: None }, journal));
+                return Ok::<_, Stop>((Step { taken: 0, next_due: received.next_due, failure: None, whole: false }, journal));
             }
             let batch = Batch::of(&definition, &received.messages);
             batch.begin(&mut journal);
             let handed = pipes.hand_over(&cx, tx, &definition, &batch, &mut journal)?;
-            pipes.delete(&cx, tx, &definition, &received.messages, &handed.kept)?;
-            Ok((Step { taken: received.messages.len(), next_due: received.next_due, failure: handed.failure }, journal))
+            pipes.finish(&cx, tx, &definition, lane, &received.messages, &handed.kept)?;
+            let taken = received.messages.len();
+            Ok((Step { taken, next_due: received.next_due, failure: handed.failure, whole: false }, journal))
         });
         match outcome.await {
             Ok((step, journal)) => {
@@ -224,29 +252,29 @@ impl<P: Peers> Poller<P> {
                     journal.fail(Phase::Execution, Turn::Failed, &failure);
                     self.write(journal).await;
                 }
-                Ok(Step { taken: 0, next_due: None, failure: Some(failure) })
+                Ok(Step { taken: 0, next_due: None, failure: Some(failure), whole: true })
             }
             Err(Stop::Fault(fault)) => Err(fault),
         }
     }
 
     /// Taking, waiting for others, and the end of the batch, one after the other.
-    async fn staged(&self, lease: &Lease) -> Result<Step, Fault> {
-        let (messages, next_due) = match self.gather(lease).await {
+    async fn staged(&self, lease: &Lease, lane: u64) -> Result<Step, Fault> {
+        let (messages, next_due) = match self.gather(lease, lane).await {
             Ok(gathered) => gathered,
-            Err(Stop::Failed(failure)) => return Ok(Step { taken: 0, next_due: None, failure: Some(failure) }),
+            Err(Stop::Failed(failure)) => return Ok(Step { taken: 0, next_due: None, failure: Some(failure), whole: true }),
             Err(Stop::Fault(fault)) => return Err(fault),
         };
         if messages.is_empty() {
-            return Ok(Step { taken: 0, next_due, failure: None });
+            return Ok(Step { taken: 0, next_due, failure: None, whole: false });
         }
         let (taken, messages) = (messages.len(), Arc::new(messages));
         let mut journal = self.journal();
-        let outcome = self.work_off(lease, &messages, &mut journal).await;
+        let outcome = self.work_off(lease, lane, &messages, &mut journal).await;
         self.write(journal).await;
         match outcome {
-            Ok(failure) => Ok(Step { taken, next_due, failure }),
-            Err(Stop::Failed(failure)) => Ok(Step { taken, next_due, failure: Some(failure) }),
+            Ok(failure) => Ok(Step { taken, next_due, failure, whole: false }),
+            Err(Stop::Failed(failure)) => Ok(Step { taken, next_due, failure: Some(failure), whole: true }),
             Err(Stop::Fault(fault)) => Err(fault),
         }
     }
@@ -287,16 +315,17 @@ impl<P: Peers> Poller<P> {
     }
 
     /// Takes messages until the batch is full or its window is over.
-    async fn gather(&self, lease: &Lease) -> Result<(Vec<QueueMessage>, Option<Timestamp>), Stop> {
+    async fn gather(&self, lease: &Lease, lane: u64) -> Result<(Vec<QueueMessage>, Option<Timestamp>), Stop> {
         let mut messages: Vec<QueueMessage> = Vec::new();
         let mut begun: Option<Moment> = None;
         loop {
-            let queue = self.pipes.queues.topic(&self.definition.source).map(|topic| self.pipes.store.waiter(&topic));
+            let queue = self.pipes.source_topic(&self.definition.source).map(|topic| self.pipes.store.waiter(&topic));
             let (pipes, definition) = (self.pipes.clone(), Arc::clone(&self.definition));
             let (cx, lease, most) = (self.context(), lease.clone(), self.definition.batch - messages.len());
+            let last = messages.last().cloned();
             let received = self.pipes.store.transact(move |tx| {
                 tx.require(&lease)?;
-                Ok::<_, Stop>(pipes.queues.receive(&cx, tx, &definition.source, most, None)?)
+                pipes.take(&cx, tx, &definition, (lane, last.as_ref()), most)
             });
             let received = received.await?;
             messages.extend(received.messages);

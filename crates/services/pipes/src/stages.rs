@@ -105,6 +105,7 @@ impl<P: Peers> Poller<P> {
     pub(crate) async fn work_off(
         &self,
         lease: &Lease,
+        lane: u64,
         messages: &Arc<Vec<QueueMessage>>,
         journal: &mut Journal,
     ) -> Result<Option<Failed>, Stop> {
@@ -155,7 +156,7 @@ impl<P: Peers> Poller<P> {
             let mut journal = begun.clone();
             let mut handed = pipes.hand_over(&cx, tx, &definition, &batch, &mut journal)?;
             handed.kept.extend(&kept);
-            pipes.delete(&cx, tx, &definition, &messages, &handed.kept)?;
+            pipes.finish(&cx, tx, &definition, lane, &messages, &handed.kept)?;
             Ok::<_, Stop>((handed.failure, journal))
         });
         match ended.await {
@@ -464,19 +465,5 @@ impl<P: Peers> Pipes<P> {
             journal.note(Phase::TargetInvocation, Turn::Succeeded);
         }
         Ok(handed)
-    }
-
-    /// Deletes what is not to be kept.
-    pub(crate) fn delete(
-        &self,
-        cx: &Cx,
-        tx: &Tx,
-        definition: &Definition,
-        messages: &[QueueMessage],
-        kept: &[usize],
-    ) -> Result<(), Stop> {
-        let gone = messages.iter().enumerate().filter(|(index, _)| !kept.contains(index));
-        let receipts: Vec<&str> = gone.map(|(_, message)| message.receipt.as_str()).collect();
-        Ok(self.queues.delete(cx, tx, &definition.source, &receipts)?)
     }
 }

@@ -3,6 +3,7 @@
 //! | table | key | what |
 //! |---|---|---|
 //! | `pipes.pipes` | account · region · name | a pipe |
+//! | `pipes.positions` | account · region · name · shard · lane | how far a pipe is in the stream that is its source |
 //! | `pipes.all` | (global) account · region · name | the same names, for the reconciler: a declared exception to "keys begin with account and region" |
 
 use base_types::{Fault, Timestamp};
@@ -12,7 +13,11 @@ use store_api::{DamagedKey, Direction, Family, Key, Part, Table, Tx};
 use crate::names::Named;
 
 const PIPES: Table<Pipe> = Table::new(Family::Meta, "pipes.pipes", 1);
+const POSITIONS: Table<Position> = Table::new(Family::Meta, "pipes.positions", 1);
 const ALL: Table<Mark> = Table::new(Family::Meta, "pipes.all", 1);
+
+/// Positions of one pipe: of all shards that a stream has had, in ten lanes each.
+const POSITIONS_MAX: usize = 10_000;
 
 /// A pipe.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -87,6 +92,31 @@ impl State {
     }
 }
 
+/// How far a pipe is in a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Position {
+    /// Everything up to this sequence number is done with; nothing when there is none.
+    #[n(0)]
+    pub(crate) after: Option<String>,
+    /// How often what comes next has failed.
+    #[n(1)]
+    pub(crate) failures: u32,
+    /// The shard is closed and done with.
+    #[n(2)]
+    pub(crate) ended: bool,
+    /// How many lanes there are.
+    #[n(3)]
+    pub(crate) shares: u64,
+}
+
+impl Position {
+    /// At the beginning.
+    pub(crate) fn new(shares: u64) -> Self {
+        Self { after: None, failures: 0, ended: false, shares }
+    }
+}
+
 /// Nothing but the key.
 #[derive(Clone, Copy, Debug, Encode, Decode)]
 #[cbor(map)]
@@ -103,6 +133,40 @@ fn all_key(named: &Named) -> Key {
 /// Where the pipes of an account in a region begin.
 pub(crate) fn of_place(named: &Named) -> Key {
     PIPES.key(named.account, &named.region)
+}
+
+fn positions_of(named: &Named) -> Key {
+    POSITIONS.key(named.account, &named.region).str(&named.name)
+}
+
+fn position_key(named: &Named, shard: &str, lane: u64) -> Key {
+    positions_of(named).str(shard).u64(lane)
+}
+
+pub(crate) fn position(tx: &Tx, named: &Named, shard: &str, lane: u64) -> Result<Option<Position>, Fault> {
+    POSITIONS.get(tx, &position_key(named, shard, lane))
+}
+
+pub(crate) fn put_position(tx: &Tx, named: &Named, shard: &str, lane: u64, position: &Position) -> Result<(), Fault> {
+    POSITIONS.put(tx, &position_key(named, shard, lane), position)
+}
+
+pub(crate) fn remove_position(tx: &Tx, named: &Named, shard: &str, lane: u64) -> Result<(), Fault> {
+    POSITIONS.remove(tx, &position_key(named, shard, lane))
+}
+
+/// All positions of a pipe: shard, lane.
+pub(crate) fn positions(tx: &Tx, named: &Named) -> Result<Vec<(String, u64, Position)>, Fault> {
+    let rows = POSITIONS.scan(tx, &positions_of(named).prefix(), POSITIONS_MAX, Direction::Forward)?;
+    rows.into_iter()
+        .map(|(key, position)| {
+            let mut parts = key.parts()?;
+            match (parts.pop(), parts.pop()) {
+                (Some(Part::U64(lane)), Some(Part::Str(shard))) => Ok((shard, lane, position)),
+                _ => Err(DamagedKey.into()),
+            }
+        })
+        .collect()
 }
 
 /// What wakes the reconciler.
@@ -130,6 +194,9 @@ pub(crate) fn wake_up(named: &Named) -> Key {
 
 pub(crate) fn remove(tx: &Tx, named: &Named) -> Result<(), Fault> {
     ALL.remove(tx, &all_key(named))?;
+    for (shard, lane, _) in positions(tx, named)? {
+        remove_position(tx, named, &shard, lane)?;
+    }
     PIPES.remove(tx, &key(named))
 }
 

@@ -85,7 +85,12 @@ impl<P: Peers> PipesReconciler<P> {
             }
         };
         let (stop, stopped) = watch::channel(false);
-        let workers = if definition.is_direct() { 1 } else { WORKERS };
+        let workers = match &definition.stream {
+            // One for each lane: a lane's batches come one after the other.
+            Some(stream) => usize::try_from(stream.lanes).unwrap_or(1),
+            None if definition.is_direct() => 1,
+            None => WORKERS,
+        };
         let poller = Arc::new(Poller::new(self.pipes.clone(), definition));
         let pollers = (0..workers).map(|worker| tokio::spawn(Arc::clone(&poller).run(worker, stopped.clone())));
         let working = Working { version: pipe.version, stop, pollers: pollers.collect() };
@@ -111,7 +116,12 @@ impl<P: Peers> Pipes<P> {
         pipe.state = match (pipe.running, pipe.state) {
             (false, _) | (_, State::Stopping) => State::Stopped,
             (true, _) => match self.missing(tx, &cx, &pipe)? {
-                None => State::Running,
+                None => {
+                    if let Ok(Definition { stream: Some(stream), .. }) = Definition::of(named, &pipe) {
+                        self.divide_stream(tx, named, stream.lanes)?;
+                    }
+                    State::Running
+                }
                 Some(reason) => {
                     pipe.reason = Some(reason);
                     failed
@@ -131,7 +141,7 @@ impl<P: Peers> Pipes<P> {
         let (Ok(source), Ok(target)) = (pipe.source.parse::<Arn>(), pipe.target.parse::<Arn>()) else {
             return Ok(Some("an ARN of the pipe is not valid".to_owned()));
         };
-        if let Some(reason) = told(self.queues.describe(cx, tx, &source).map(drop))? {
+        if let Some(reason) = told(self.check_source(cx, tx, &source))? {
             return Ok(Some(reason));
         }
         if let Some(Ok(enrichment)) = pipe.enrichment.as_deref().filter(|arn| !arn.is_empty()).map(str::parse::<Arn>)

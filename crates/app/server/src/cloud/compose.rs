@@ -112,7 +112,7 @@ pub(super) fn compose(parts: &Parts<'_>) -> Composed {
         meter: Arc::new(usage.clone()),
         destinations: destinations.clone(),
         queues: Arc::clone(&sqs) as Arc<dyn Queues>,
-        streams,
+        streams: streams.clone(),
         settings: lambda_settings(config, *port),
     }));
     let pipes = Arc::new(Pipes::new(services_pipes::Parts {
@@ -120,6 +120,7 @@ pub(super) fn compose(parts: &Parts<'_>) -> Composed {
         tokens,
         destinations,
         queues: Arc::clone(&sqs) as Arc<dyn Queues>,
+        streams,
         peers: Arc::new(Asked {
             functions: Arc::clone(&lambda),
             endpoints: calls.destinations(),

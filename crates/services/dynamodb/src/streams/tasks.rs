@@ -86,7 +86,7 @@ fn look_after(tx: &Tx, shard_open: Duration) -> Result<Option<Duration>, Fault> 
     if rotated {
         tx.wake(&stream_topic(account, &region, &table, &label), usize::MAX)?;
     }
-    let next = if more { AT_ONCE } else { TRIM_EVERY.min(shard_open) };
+    let next = if more { Duration::ZERO } else { TRIM_EVERY.min(shard_open) };
     STREAM_DUE.put(tx, &stream_due_key(now + next, account, &region, &table, &label), &StreamDue {})?;
     Ok(Some(AT_ONCE))
 }

@@ -14,7 +14,8 @@ use wire_schema::{Seen, Shape, Survey};
 
 use super::tags;
 use crate::{
-    Peers, Pipes, definition,
+    Peers, Pipes,
+    definition::{self, Definition},
     error::{invalid, no_pipe},
     names::Named,
     tables::{self, Pipe, State},
@@ -112,6 +113,9 @@ impl<P: Peers> Pipes<P> {
             kms_key: input.kms_key_identifier.clone(),
         };
         definition::check(cx, &named, &pipe)?;
+        if let Ok(definition) = Definition::of(&named, &pipe) {
+            self.begin_stream(cx, tx, &definition)?;
+        }
         tables::put(tx, &named, &pipe)?;
         if let Some(given) = &input.tags {
             tags::put(tx, cx, &named.arn().to_string(), given)?;

@@ -4,5 +4,6 @@
 
 mod asking;
 mod states;
+mod streams;
 mod support;
 mod work;

@@ -18,7 +18,7 @@ use services_ports::{
     Invoked, LogAppendError, LogLine, LogSink, LogTarget,
 };
 use services_sqs::Sqs;
-use store_api::{Store, Tx};
+use store_api::{Lease, Store, Tx};
 use wire_schema::{Model, ServiceError, Survey, validate};
 
 pub(crate) const ROLE: &str = "arn:aws:iam::000000000000:role/plumber";
@@ -26,6 +26,8 @@ pub(crate) const ROLE: &str = "arn:aws:iam::000000000000:role/plumber";
 /// Functions that answer what they are told to, and remember what they were asked.
 #[derive(Default)]
 pub(crate) struct Functions {
+    /// The next call waits for it.
+    pub(crate) hold: Mutex<Option<tokio::sync::oneshot::Receiver<()>>>,
     pub(crate) answers: Mutex<VecDeque<Result<Invoked, InvokeError>>>,
     pub(crate) asked: Mutex<Vec<(String, String)>>,
 }
@@ -46,6 +48,11 @@ impl Invoke for Functions {
     async fn invoke(&self, cx: &Cx, function: &Arn, payload: Bytes) -> Result<Invoked, InvokeError> {
         let text = String::from_utf8_lossy(&payload).into_owned();
         self.asked.lock().unwrap().push((format!("{} {function}", cx.principal), text));
+        let hold = self.hold.lock().unwrap().take();
+        if let Some(hold) = hold {
+            // Who let go of it lets it go on.
+            drop(hold.await);
+        }
         let told = self.answers.lock().unwrap().pop_front();
         told.unwrap_or_else(|| Err(InvokeError::Throttled("Rate Exceeded.".to_owned())))
     }
@@ -173,15 +180,16 @@ impl Deliver for Recorder {
 
 pub(crate) struct World {
     pub(crate) env: Env,
-    store: Store,
+    pub(crate) store: Store,
     sqs: Sqs,
+    pub(crate) tables: Arc<services_dynamodb::DynamoDb>,
     pub(crate) others: Arc<Others>,
     pub(crate) lambda: Recorder,
     pub(crate) events: Recorder,
     pub(crate) logs: Recorder,
     pipes: Arc<Pipes<Others>>,
     dispatcher: Dispatcher,
-    cx: Cx,
+    pub(crate) cx: Cx,
     reconciler: PipesReconciler<Others>,
 }
 
@@ -225,18 +233,23 @@ impl World {
         destinations.register(Arc::new(events.clone()));
         destinations.register(Arc::new(logs.clone()));
         let others = Arc::new(Others::default());
+        let tables = Arc::new(services_dynamodb::DynamoDb::new(store.clone()));
+        let streams = services_ports::StreamSources::new();
+        let of_tables = services_dynamodb::DynamoDbStreams::new(store.clone(), tokens.clone());
+        streams.register(Arc::new(of_tables));
         let pipes = Pipes::new(Parts {
             store: store.clone(),
             tokens,
             destinations,
             queues: Arc::new(sqs.clone()),
+            streams,
             peers: Arc::clone(&others),
         });
         let reconciler = pipes.reconciler();
         let cx = Cx::internal(AccountId::DEFAULT, Region::default(), "test");
         let dispatcher = Dispatcher::new(store.clone());
         let pipes = Arc::new(pipes);
-        Self { env, store, sqs, others, lambda, events, logs, pipes, dispatcher, cx, reconciler }
+        Self { env, store, sqs, tables, others, lambda, events, logs, pipes, dispatcher, cx, reconciler }
     }
 
     pub(crate) async fn call(&self, request: Request) -> Result<Response, Refusal> {
@@ -255,6 +268,25 @@ impl World {
             for _ in 0..20 {
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// The process stands still for longer than the leases of a pipe's pollers last, and another one gets them.
+    pub(crate) async fn taken_over(&self, pipe: &str, pollers: usize, still: Duration) -> Vec<Lease> {
+        self.env.advance(still);
+        let mut leases = Vec::new();
+        for poller in 0..pollers {
+            let name = format!("pipes/arn:aws:pipes:us-east-1:000000000000:pipe/{pipe}/{poller}");
+            let lease = self.store.lease(&name, Duration::from_secs(600)).await.unwrap();
+            leases.push(lease.expect("it has run out"));
+        }
+        leases
+    }
+
+    /// The other one gives them back.
+    pub(crate) async fn given_back(&self, leases: Vec<Lease>) {
+        for lease in leases {
+            self.store.release_lease(lease).await.unwrap();
         }
     }
 
