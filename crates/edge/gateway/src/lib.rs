@@ -13,6 +13,7 @@
 //! | `authenticate` | whose request it is: the open and the required mode |
 //! | `signing_keys` | derived keys, kept for their day |
 //! | `body` | requests' bodies, their limits |
+//! | `inline` | a connection's task that is woken while it runs goes on at once |
 //! | `refusal` | AWS's errors for what the gateway itself refuses |
 //!
 //! # Two modes
@@ -33,7 +34,9 @@
 
 mod authenticate;
 mod body;
+mod head_timer;
 mod host;
+mod inline;
 mod layers;
 mod refusal;
 mod route;

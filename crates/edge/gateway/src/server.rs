@@ -5,14 +5,14 @@ use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::
 use base_env::{Env, Moment};
 use base_types::{AccountId, Region};
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::{settings::Settings, signing_keys::SigningKeys, upstream::Upstream};
+use crate::{head_timer::HeadTimer, inline::inline, settings::Settings, signing_keys::SigningKeys, upstream::Upstream};
 
 /// After an accept that failed (no descriptors left), this long nothing is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -103,10 +103,10 @@ impl<U: Upstream> Gateway<U> {
             let connection =
                 Connection { peer: Arc::from(peer.ip().to_canonical().to_string()), loopback, environment: None };
             let gateway = self.clone();
-            tokio::spawn(async move {
+            tokio::spawn(inline(async move {
                 gateway.serve_stream(stream, connection).await;
                 drop(permit);
-            });
+            }));
         }
     }
 
@@ -154,7 +154,7 @@ impl<U: Upstream> Gateway<U> {
         }
         let mut builder = http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
+            .timer(HeadTimer::new(&self.0.env, limits.head_timeout))
             .header_read_timeout(limits.head_timeout)
             .max_header_size(limits.head_bytes)
             .half_close(false)
