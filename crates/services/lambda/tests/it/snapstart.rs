@@ -100,12 +100,12 @@ async fn a_restore_that_fails_has_the_errors_that_aws_has_for_it() {
 async fn the_host_is_told_what_was_deployed() {
     let world = World::new();
     let mut input = function("f", "app.handler");
-    input["Environment"] = json!({ "Variables": { "A": "1" } });
+    input["Environment"] = json!({ "Variables": { "STAGE": "1" } });
     world.call("CreateFunction", input).await;
     world.settled("f").await;
     let expected = world.host.expected.lock().clone();
     assert_eq!(expected.len(), 1);
-    assert_eq!((expected[0].memory_mib, &expected[0].variables[..]), (128, &["A".to_owned()][..]));
+    assert_eq!((expected[0].memory_mib, &expected[0].variables[..]), (128, &["STAGE".to_owned()][..]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
