@@ -1,6 +1,7 @@
 """EventBridge through boto3 and the AWS CLI: rules to every kind of target, archives and replays, API destinations, crashes."""
 
 import json
+import threading
 import time
 
 import pytest
