@@ -6,22 +6,30 @@
 //!  1. request id                   made here, on every answer, in every log line
 //!  2. panic guard                  a defect in a handler is this request's 500
 //!  3. host                         only names that are ours; decides: function URL, own page, or service
-//!  4. pages                        what a browser sends for a page is refused, but at function URLs
+//!  4. pages                        what a browser sends for a page is refused, but at function URLs and S3
 //!  5. route                        service, protocol, operation; or AWS's error for what nobody serves
 //!  6. body                         bounded by the operation, by time, and by the memory for all bodies
 //!  7. identity                     signature, key, principal; open or required
 //!  8. call                         the service, the function URL, the own page
+//!                                 (S3 has its own 4 to 8, in objects.rs: bodies are handed on unread)
 //!  9. finish                       request id header, access log
 //! ```
 //!
 //! A future is moved when it is begun, and one that holds all layers and every service behind them measures 60 KiB: the
 //! branches are boxed, so that a request moves only what it needs.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use base_types::{AccountId, Region};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
 use http_body::Body as HttpBody;
 use services_kernel::{AnswerHeaders, Cx, Principal};
 use tokio::sync::OwnedSemaphorePermit;
@@ -33,6 +41,7 @@ use crate::{
     authenticate::Denied,
     body::{BodyProblem, discard, read_whole},
     host::{Host, is_url_id, refuse_pages},
+    objects,
     refusal::{Form, Refusal},
     route::{self, Judgement, Route},
     server::{Connection, Gateway},
@@ -40,6 +49,8 @@ use crate::{
     upstream::{Call, Identity, OwnCall, Upstream, UrlCall},
 };
 
+/// Services' own answers have it already.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const OWN_PREFIX: &str = "/_pileus/";
 /// Where the certificate is that SNS's signatures are verified by, as on AWS: for everybody, functions too.
 const CERTIFICATE_PREFIX: &str = "/SimpleNotificationService-";
@@ -54,7 +65,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer before it is finished: a response, or a refusal in a form.
-enum Outcome {
+pub(crate) enum Outcome {
     Response(Response<Body>),
     Refused(Form, Refusal),
 }
@@ -66,18 +77,18 @@ impl From<(Form, Refusal)> for Outcome {
 }
 
 /// What stays the same over all layers of one request.
-struct Scene<'a> {
-    connection: &'a Connection,
-    request_id: Arc<str>,
-    host: Host,
-    open: bool,
+pub(crate) struct Scene<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) request_id: Arc<str>,
+    pub(crate) host: Host,
+    pub(crate) open: bool,
 }
 
 impl<U: Upstream> Gateway<U> {
     /// The whole path.
     pub(crate) async fn handle<B>(&self, request: Request<B>, connection: &Connection) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Unpin + Send,
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
     {
         // 1. Request id.
         let started = self.env().monotonic();
@@ -98,8 +109,10 @@ impl<U: Upstream> Gateway<U> {
             Outcome::Response(response) => response,
             Outcome::Refused(form, refusal) => refusal.response(form, &request_id),
         };
-        if let Ok(value) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert("x-amzn-requestid", value);
+        if !response.headers().contains_key(&REQUEST_ID)
+            && let Ok(value) = HeaderValue::from_str(&request_id)
+        {
+            response.headers_mut().insert(REQUEST_ID, value);
         }
         if let Some((method, uri)) = logged {
             let elapsed_us = self.env().monotonic().since(started).as_micros();
@@ -111,7 +124,7 @@ impl<U: Upstream> Gateway<U> {
 
     async fn answer<B>(&self, head: Parts, body: B, connection: &Connection, request_id: Arc<str>) -> Outcome
     where
-        B: HttpBody<Data = Bytes> + Unpin + Send,
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
     {
         // 3. Host.
         let settings = self.settings();
@@ -138,15 +151,27 @@ impl<U: Upstream> Gateway<U> {
 
     async fn service<B>(&self, head: Parts, body: B, scene: &Scene<'_>) -> Outcome
     where
-        B: HttpBody<Data = Bytes> + Unpin + Send,
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
     {
+        let glimpse = Claim::glimpse(&wire_sigv4::Request::from(&head));
+        let services = self.upstream().services();
+        if let Some(found) = objects::addressed(services, &head, &scene.host, glimpse.as_ref()) {
+            return Box::pin(self.objects(head, body, scene, glimpse, found)).await;
+        }
+        let judgement = route::by_head(services, &head, &scene.host, glimpse.as_ref());
+        if let (Judgement::Nobody, Some(found)) = (&judgement, objects::by_exclusion(services, &head)) {
+            return Box::pin(self.objects(head, body, scene, glimpse, found)).await;
+        }
         // 4. Pages.
         if let Err(refusal) = refuse_pages(&head.headers, self.settings()) {
             return (Form::Plain, refusal).into();
         }
         // 5. Route, with 6. body between its two halves when only a form can tell.
-        let glimpse = Claim::glimpse(&wire_sigv4::Request::from(&head));
-        let (route, read) = match route::by_head(self.upstream().services(), &head, &scene.host, glimpse.as_ref()) {
+        let (route, read) = match judgement {
+            Judgement::Nobody => {
+                self.read_away(body).await;
+                return (Form::Plain, route::nobody()).into();
+            }
             Judgement::Refused(form, refusal) => {
                 self.read_away(body).await;
                 return (form, refusal).into();
@@ -166,7 +191,7 @@ impl<U: Upstream> Gateway<U> {
                 match route::by_form(self.upstream().services(), &read.bytes) {
                     Judgement::Route(route) => (route, read),
                     Judgement::Refused(form, refusal) => return (form, refusal).into(),
-                    Judgement::ByForm => return (Form::Plain, Refusal::internal()).into(),
+                    Judgement::ByForm | Judgement::Nobody => return (Form::Plain, Refusal::internal()).into(),
                 }
             }
         };
@@ -182,24 +207,24 @@ impl<U: Upstream> Gateway<U> {
             }
         };
         // 8. Call.
-        let cx = Cx {
-            account: identity.account,
-            region: identity.region,
-            principal: identity.principal,
-            source: None,
-            request_id: Arc::clone(&scene.request_id),
-            trace: header_text(&head, "x-amzn-trace-id"),
-            hops: 0,
-            deadline: None,
-            endpoint: endpoint_of(&head),
-            source_ip: Arc::clone(&scene.connection.peer),
-            user_agent: header_text(&head, header::USER_AGENT.as_str()).unwrap_or_else(|| Arc::from("")),
-            headers: AnswerHeaders::default(),
-        };
+        let cx = cx_of(identity, &head, scene);
         let Read { bytes, permit } = read;
         let Route { service, protocol, operation, rest } = route;
         let environment = scene.connection.environment.clone();
-        let call = Call { service, protocol, operation, route: rest, cx, head, body: bytes, environment };
+        let (stream, website, open) = (None, false, scene.open);
+        let call = Call {
+            service,
+            protocol,
+            operation,
+            route: rest,
+            cx,
+            head,
+            body: bytes,
+            stream,
+            website,
+            open,
+            environment,
+        };
         let response = Box::pin(self.upstream().call(call)).await;
         drop(permit);
         Outcome::Response(response)
@@ -295,7 +320,7 @@ impl<U: Upstream> Gateway<U> {
         response
     }
 
-    fn denied(&self, denied: &Denied, form: Form, scene: &Scene<'_>) -> Refusal {
+    pub(crate) fn denied(&self, denied: &Denied, form: Form, scene: &Scene<'_>) -> Refusal {
         match denied {
             Denied::Signature(error) => Refusal::of_signature(error, form),
             Denied::Fault(fault) => {
@@ -326,7 +351,14 @@ impl<U: Upstream> Gateway<U> {
         let limits = &self.settings().limits;
         let rate = limits.body_bytes_per_second.max(1);
         let allowed = limits.body_timeout + Duration::from_secs((expected / rate) as u64);
-        let read = self.env().timeout(allowed, read_whole(&mut body, limit)).await;
+        let read = {
+            let mut reading = pin!(read_whole(&mut body, limit));
+            // What came together with the head is there, and needs no timer.
+            match looked(reading.as_mut()).await {
+                Some(read) => Ok(read),
+                None => self.env().timeout(allowed, reading).await,
+            }
+        };
         match read {
             Ok(Ok(bytes)) => Ok(Read { bytes, permit }),
             Ok(Err(BodyProblem::TooLarge)) => {
@@ -341,12 +373,12 @@ impl<U: Upstream> Gateway<U> {
         }
     }
 
-    async fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyRefusal> {
+    pub(crate) async fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyRefusal> {
         let reserved = self.env().timeout(MEMORY_TIMEOUT, self.reserve_memory(bytes)).await;
         reserved.ok().flatten().ok_or(BodyRefusal::Overloaded)
     }
 
-    async fn read_away<B>(&self, body: B)
+    pub(crate) async fn read_away<B>(&self, body: B)
     where
         B: HttpBody<Data = Bytes> + Unpin + Send,
     {
@@ -363,7 +395,7 @@ struct Read {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum BodyRefusal {
+pub(crate) enum BodyRefusal {
     TooLarge,
     Broken,
     Late,
@@ -407,13 +439,40 @@ fn plain_body_refusal(problem: BodyRefusal, limit: usize) -> Refusal {
     }
 }
 
-fn header_text(head: &Parts, name: &str) -> Option<Arc<str>> {
+/// The context of a request by `identity`.
+pub(crate) fn cx_of(identity: Identity, head: &Parts, scene: &Scene<'_>) -> Cx {
+    Cx {
+        account: identity.account,
+        region: identity.region,
+        principal: identity.principal,
+        source: None,
+        request_id: Arc::clone(&scene.request_id),
+        trace: header_text(head, "x-amzn-trace-id"),
+        hops: 0,
+        deadline: None,
+        endpoint: endpoint_of(head),
+        source_ip: Arc::clone(&scene.connection.peer),
+        user_agent: header_text(head, header::USER_AGENT.as_str()).unwrap_or_else(|| Arc::from("")),
+        headers: AnswerHeaders::default(),
+    }
+}
+
+pub(crate) fn header_text(head: &Parts, name: &str) -> Option<Arc<str>> {
     head.headers.get(name).and_then(|value| value.to_str().ok()).map(Arc::from)
 }
 
 fn endpoint_of(head: &Parts) -> Arc<str> {
     let host = head.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     Arc::from(format!("http://{host}"))
+}
+
+/// What a future comes to at once; `None` when it has to wait.
+async fn looked<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Runs a future; `None` when it panicked.
@@ -438,7 +497,7 @@ fn takes_unsigned(route: &Route, open: bool) -> bool {
 }
 
 /// Nobody in particular.
-fn anonymous(region: Option<Region>) -> Identity {
+pub(crate) fn anonymous(region: Option<Region>) -> Identity {
     Identity {
         account: AccountId::DEFAULT,
         region: region.unwrap_or_default(),

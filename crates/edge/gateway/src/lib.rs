@@ -12,6 +12,8 @@
 //! | `route` | which service, protocol and operation a request means |
 //! | `authenticate` | whose request it is: the open and the required mode |
 //! | `signing_keys` | derived keys, kept for their day |
+//! | `objects` | S3's own way: virtual hosts, the anonymous, bodies handed on unread |
+//! | `incoming` | a body that is handed on: out of its chunks, proven on the way |
 //! | `body` | requests' bodies, their limits |
 //! | `inline` | a connection's task that is woken while it runs goes on at once |
 //! | `refusal` | AWS's errors for what the gateway itself refuses |
@@ -36,8 +38,10 @@ mod authenticate;
 mod body;
 mod head_timer;
 mod host;
+mod incoming;
 mod inline;
 mod layers;
+mod objects;
 mod refusal;
 mod route;
 mod server;

@@ -79,7 +79,12 @@ impl Refusal {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Ok(code) = HeaderValue::from_str(&self.code) {
+        if matches!(form, Form::Service(_, Protocol::RestXml) | Form::S3) {
+            if let Ok(id) = HeaderValue::from_str(request_id) {
+                headers.insert("x-amz-request-id", id.clone());
+                headers.insert("x-amz-id-2", id);
+            }
+        } else if let Ok(code) = HeaderValue::from_str(&self.code) {
             headers.insert("x-amzn-errortype", code);
         }
         if let Some(code) = self.query_code
@@ -106,10 +111,10 @@ impl Refusal {
     fn s3_document(&self, request_id: &str) -> String {
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message>\
-             <RequestId>{}</RequestId></Error>",
+             <RequestId>{id}</RequestId><HostId>{id}</HostId></Error>",
             escaped(&self.code),
             escaped(&self.message),
-            escaped(request_id),
+            id = escaped(request_id),
         )
     }
 }

@@ -29,6 +29,8 @@ pub(crate) enum Judgement {
     Route(Route),
     /// Only the form in the body can tell.
     ByForm,
+    /// Nothing in it names a service.
+    Nobody,
     Refused(Form, Refusal),
 }
 
@@ -69,21 +71,21 @@ pub(crate) fn by_head(
     if head.method == http::Method::POST && is_form(&head.headers) {
         return Judgement::ByForm;
     }
-    // Those of rest-xml come last: their paths are the clients' own names.
-    let with = |protocol| services.iter().filter(move |service| service.protocols.contains(&protocol));
-    let rest = with(Protocol::RestJson).chain(with(Protocol::RestXml));
+    // What is nobody's is S3's, whose paths are the clients' own names: see `objects.rs`.
+    let rest = services.iter().filter(|service| service.protocols.contains(&Protocol::RestJson));
     match rest.map(|service| by_path(service, head)).find(|route| route.operation.is_some()) {
         Some(route) => Judgement::Route(route),
-        None => Judgement::Refused(
-            Form::Plain,
-            Refusal::new(
-                404,
-                "UnknownOperationException",
-                "The request names no service: it has no signature, no `X-Amz-Target`, no `Action`, and its path is no \
-                 service's.",
-            ),
-        ),
+        None => Judgement::Nobody,
     }
+}
+
+/// The answer to what names no service.
+pub(crate) fn nobody() -> Refusal {
+    Refusal::new(
+        404,
+        "UnknownOperationException",
+        "The request names no service: it has no signature, no `X-Amz-Target`, no `Action`, and its path is no service's.",
+    )
 }
 
 /// Judges by the form that was the body.
@@ -165,6 +167,11 @@ fn within(service: &'static ServiceSchema, head: &Parts, action: Option<&str>) -
 fn by_path(service: &'static ServiceSchema, head: &Parts) -> Route {
     let rest = wire_http::route(service, head);
     Route { service, protocol: rest.protocol, operation: rest.operation(), rest: Some(rest) }
+}
+
+/// A request that is S3's.
+pub(crate) fn objects(service: &'static ServiceSchema, head: &Parts) -> Route {
+    by_path(service, head)
 }
 
 /// A parameter of a query or form, decoded.

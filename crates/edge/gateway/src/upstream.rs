@@ -9,7 +9,7 @@ use services_kernel::{Cx, Principal};
 use wire_schema::{Operation, Protocol, ServiceSchema};
 use wire_sigv4::SignatureError;
 
-use crate::{Body, server::Environment};
+use crate::{Body, ByteStream, server::Environment};
 
 /// Everything the gateway serves. Implemented once, by the application.
 pub trait Upstream: Send + Sync + 'static {
@@ -44,8 +44,14 @@ pub struct Call {
     pub cx: Cx,
     /// Method, target, headers.
     pub head: Parts,
-    /// The whole body.
+    /// The whole body; empty when it is in `stream`.
     pub body: Bytes,
+    /// The body of an operation that takes it piece by piece: still to be read, and proven on the way.
+    pub stream: Option<ByteStream>,
+    /// It was addressed to a bucket's website.
+    pub website: bool,
+    /// Whoever signs with a key that nobody knows is believed on this connection.
+    pub open: bool,
     /// The execution environment it came from, if it came from inside one.
     pub environment: Option<Arc<Environment>>,
 }

@@ -8,13 +8,16 @@ use wire_json::Members;
 use wire_query::Form;
 use wire_schema::{
     Kind, Location, Model, Operation, Place, Protocol, Role, Seen, ServiceError as _, ServiceSchema, Shape, Survey,
-    refused_member, validate,
+    Violation, refused_member, validate,
 };
 
 use crate::{
     Route, binding,
     routing::{Found, named_operation, text},
 };
+
+/// What AWS says of every document of rest-xml that it does not like.
+const MALFORMED_XML: &str = "The XML you provided was not well-formed or did not validate against our published schema";
 
 /// A request that may be run.
 #[derive(Debug)]
@@ -68,16 +71,27 @@ pub fn read<M: Model>(route: &Route, parts: &Parts, body: impl Into<Body>) -> Re
             request = empty::<M>(operation)?;
             let input = M::input_mut(&mut request);
             let query = parts.uri.query().unwrap_or_default();
+            let xml = route.protocol == Protocol::RestXml;
+            // In rest-xml, what does not parse beside the document is a wrong argument, not a wrong document.
+            let role = if xml { Role::Validation } else { Role::Serialization };
             binding::fill(input, labels, query, &parts.headers, &mut seen, &mut survey)
-                .map_err(|error| malformed(error.0))?;
-            let body = Payload { xml: route.protocol == Protocol::RestXml, whole: body, stream };
-            rest_body(input, body, &mut seen, &mut survey).map_err(malformed)?;
+                .map_err(|error| M::Error::by_role(role, error.0))?;
+            let body = Payload { xml, whole: body, stream };
+            rest_body(input, body, &mut seen, &mut survey)
+                .map_err(|message| malformed(if xml { MALFORMED_XML.to_owned() } else { message }))?;
             survey.absent(operation.input, seen);
         }
     }
     let input = M::input(&request);
     let violations = validate(input, &survey);
     if !violations.is_empty() {
+        let beside = |violation: &Violation| {
+            let members = operation.input.members().iter();
+            members.filter(|member| member.location != Location::Body).any(|member| member.name == violation.member)
+        };
+        if route.protocol == Protocol::RestXml && !violations.iter().any(beside) {
+            return Err(malformed(MALFORMED_XML.to_owned()));
+        }
         return Err(M::Error::violated(&violations, route.service.missing_parameter));
     }
     if let Some(member) = refused_member(input) {

@@ -14,6 +14,7 @@ use services_lambda::{Lambda, archive::CodeFolder};
 use services_logs::CloudWatchLogs;
 use services_pipes::Pipes;
 use services_ports::{Destinations, Outbound as _, Queues, RoleCredentials, StreamSources};
+use services_s3::S3;
 use services_scheduler::Scheduler;
 use services_sns::Sns;
 use services_sqs::Sqs;
@@ -93,6 +94,12 @@ pub(super) fn compose(parts: &Parts<'_>) -> Composed {
     }));
     destinations.register(Arc::clone(&events) as _);
     let calls = events.calls(outbound.clone());
+    let s3 = Arc::new(S3::new(services_s3::Parts {
+        store: store.clone(),
+        page_tokens: tokens.clone(),
+        destinations: destinations.clone(),
+        sealing_key: installation.derive("object-keys"),
+    }));
     let scheduler = Arc::new(Scheduler::new(services_scheduler::Parts {
         store: store.clone(),
         tokens: tokens.clone(),
@@ -127,7 +134,7 @@ pub(super) fn compose(parts: &Parts<'_>) -> Composed {
             logs: Arc::clone(&logs),
         }),
     }));
-    let services = Services { dynamodb, dynamodbstreams, events, lambda, logs, pipes, scheduler, sns, sqs, sts };
+    let services = Services { dynamodb, dynamodbstreams, events, lambda, logs, pipes, s3, scheduler, sns, sqs, sts };
     operations.open(services.clone());
     Composed { services, usage, operations, calls, writer }
 }
@@ -165,6 +172,7 @@ pub(super) fn begin(composed: Composed, parts: Parts<'_>) -> Rooms {
     background.keep(services.logs.reconciler());
     background.keep(services.logs.deliveries());
     background.keep(services.pipes.reconciler());
+    background.keep(services.s3.reconciler());
     background.keep(services.scheduler.reconciler());
     background.keep(services.sns.reconciler());
     background.keep(services.sns.caller(outbound));

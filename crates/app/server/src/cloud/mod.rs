@@ -1,6 +1,7 @@
 //! Everything that stands behind the gateway, and how a request finds its service.
 
 mod compose;
+mod objects;
 mod own_pages;
 mod services;
 mod settings;
@@ -72,7 +73,8 @@ impl Cloud {
         M: Serve<S, Cx, Tx>,
         S: Send + Sync + 'static,
     {
-        let Call { mut cx, head, body, environment, route, .. } = call;
+        let Call { mut cx, head, body, stream, environment, route, .. } = call;
+        let body = stream.map_or(Body::Whole(body), Body::Stream);
         let inside = environment.and_then(|environment| self.services.lambda.lineage_of(&environment.id));
         cx.follow(inside.as_ref());
         let route = route.unwrap_or_else(|| wire_http::route(M::service(), &head));
@@ -97,6 +99,9 @@ impl Upstream for Cloud {
     async fn call(&self, call: Call) -> Response<Body> {
         let call = if call.service.name == "sqs" { with_address(call) } else { call };
         let service = call.service.name;
+        if service == "s3" {
+            return self.objects(call).await;
+        }
         let answer = with_service!(self.services, service, self.serve(call).await, unknown => {
             // The gateway routes to the services of `schemas` only.
             own::failed(unknown, &Fault::new(FaultKind::Internal, "a service that is routed to and not composed"))

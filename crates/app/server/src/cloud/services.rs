@@ -12,6 +12,7 @@ use services_events::{ApiDestinations, EventBridge};
 use services_lambda::Lambda;
 use services_logs::CloudWatchLogs;
 use services_pipes::{Peers, Pipes};
+use services_s3::S3;
 use services_scheduler::Scheduler;
 use services_sns::Sns;
 use services_sqs::Sqs;
@@ -57,6 +58,7 @@ pub(crate) struct Services {
     pub(crate) lambda: Arc<Functions>,
     pub(crate) logs: Arc<CloudWatchLogs>,
     pub(crate) pipes: Arc<Pipes<Asked>>,
+    pub(crate) s3: Arc<S3>,
     pub(crate) scheduler: Arc<Scheduler<AllOperations>>,
     pub(crate) sns: Arc<Sns>,
     pub(crate) sqs: Arc<Sqs>,
@@ -75,6 +77,7 @@ macro_rules! with_service {
             "lambda" => $($run).+::<model_lambda::Api, _>(&$services.lambda, $($argument),*)$(.$wait)?,
             "logs" => $($run).+::<model_logs::Api, _>(&$services.logs, $($argument),*)$(.$wait)?,
             "pipes" => $($run).+::<model_pipes::Api, _>(&$services.pipes, $($argument),*)$(.$wait)?,
+            "s3" => $($run).+::<model_s3::Api, _>(&$services.s3, $($argument),*)$(.$wait)?,
             "scheduler" => $($run).+::<model_scheduler::Api, _>(&$services.scheduler, $($argument),*)$(.$wait)?,
             "sns" => $($run).+::<model_sns::Api, _>(&$services.sns, $($argument),*)$(.$wait)?,
             "sqs" => $($run).+::<model_sqs::Api, _>(&$services.sqs, $($argument),*)$(.$wait)?,
@@ -94,6 +97,7 @@ pub(crate) fn schemas() -> Vec<&'static ServiceSchema> {
         model_lambda::Api::service(),
         model_logs::Api::service(),
         model_pipes::Api::service(),
+        model_s3::Api::service(),
         model_scheduler::Api::service(),
         model_sns::Api::service(),
         model_sqs::Api::service(),
