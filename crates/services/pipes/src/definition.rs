@@ -107,9 +107,7 @@ impl Definition {
             named: named.clone(),
             stream,
             batch: usize::try_from(batch).unwrap_or(1).max(1),
-            window: Duration::from_secs(
-                number(&format!("/{group}/MaximumBatchingWindowInSeconds")).unwrap_or(0),
-            ),
+            window: Duration::from_secs(number(&format!("/{group}/MaximumBatchingWindowInSeconds")).unwrap_or(0)),
             patterns,
             enrichment_template: text(&asked, "/InputTemplate"),
             enrichment_parameters: asked,

@@ -231,7 +231,10 @@ impl<P: Peers> Poller<P> {
             let received = pipes.take(&cx, tx, &definition, (lane, None), definition.batch)?;
             let mut journal = begun.clone();
             if received.messages.is_empty() {
-                return Ok::<_, Stop>((Step { taken: 0, next_due: received.next_due, failure: None, whole: false }, journal));
+                return Ok::<_, Stop>((
+                    Step { taken: 0, next_due: received.next_due, failure: None, whole: false },
+                    journal,
+                ));
             }
             let batch = Batch::of(&definition, &received.messages);
             batch.begin(&mut journal);
@@ -262,7 +265,9 @@ impl<P: Peers> Poller<P> {
     async fn staged(&self, lease: &Lease, lane: u64) -> Result<Step, Fault> {
         let (messages, next_due) = match self.gather(lease, lane).await {
             Ok(gathered) => gathered,
-            Err(Stop::Failed(failure)) => return Ok(Step { taken: 0, next_due: None, failure: Some(failure), whole: true }),
+            Err(Stop::Failed(failure)) => {
+                return Ok(Step { taken: 0, next_due: None, failure: Some(failure), whole: true });
+            }
             Err(Stop::Fault(fault)) => return Err(fault),
         };
         if messages.is_empty() {
