@@ -19,6 +19,8 @@ use crate::{
 
 /// Bodies up to this size are kept in the store itself.
 pub(crate) const SMALL_MAX: usize = 16 << 10;
+/// Bytes of a refused body that are taken from the wire.
+const DISCARDED_MAX: usize = 1 << 20;
 /// Pieces that wait for a client.
 const PIECES_WAITING: usize = 2;
 
@@ -242,6 +244,18 @@ async fn send(store: &Store, mut open: Open, sender: &Sender<Bytes>) -> Result<b
 
 fn torn() -> Fault {
     Fault::new(FaultKind::Internal, "read a body: it is not as long as its record says")
+}
+
+/// Takes a little of a body that is refused from the wire, so that a client that is still sending it reads the answer.
+pub(crate) async fn discard(body: Option<&wire_schema::Streaming>) {
+    let Some(Stream::Stream(mut stream)) = body.and_then(wire_schema::Streaming::take) else { return };
+    let mut taken = 0;
+    while taken < DISCARDED_MAX {
+        match stream.next().await {
+            Some(Ok(piece)) => taken += piece.len(),
+            Some(Err(_)) | None => return,
+        }
+    }
 }
 
 /// The sums of a body that is there.

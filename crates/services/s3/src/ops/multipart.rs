@@ -505,11 +505,10 @@ fn chosen_parts(
     upload_id: &str,
 ) -> Result<Vec<(u32, PartRecord)>, Error> {
     let mut parts: Vec<(u32, PartRecord)> = Vec::with_capacity(wanted.len());
-    let count = wanted.len();
-    if count > PARTS_MAX as usize {
+    if wanted.len() > PARTS_MAX as usize {
         return Err(malformed_xml());
     }
-    for (index, part) in wanted.iter().enumerate() {
+    for part in wanted {
         let number = part.part_number.ok_or_else(malformed_xml)?;
         let etag = part.e_tag.as_deref().map(|tag| tag.trim_matches('"')).unwrap_or_default();
         let missing = || {
@@ -547,17 +546,19 @@ fn chosen_parts(
             (Some(_), _) => return Err(missing()),
             (None, _) => {}
         }
-        if record.size < PART_BYTES_MIN && index + 1 < count {
-            return Err(EntityTooSmall {
-                message: text("Your proposed upload is smaller than the minimum allowed size"),
-                proposed_size: Some(record.size.to_string()),
-                min_size_allowed: Some(PART_BYTES_MIN.to_string()),
-                part_number: Some(number.to_string()),
-                e_tag: text(etag),
-            }
-            .into());
-        }
         parts.push((number, record));
+    }
+    // Which parts there are is judged before how large they are.
+    let small = parts.iter().rev().skip(1).rev().find(|(_, part)| part.size < PART_BYTES_MIN);
+    if let Some((number, part)) = small {
+        return Err(EntityTooSmall {
+            message: text("Your proposed upload is smaller than the minimum allowed size"),
+            proposed_size: Some(part.size.to_string()),
+            min_size_allowed: Some(PART_BYTES_MIN.to_string()),
+            part_number: Some(number.to_string()),
+            e_tag: text(&part.etag),
+        }
+        .into());
     }
     Ok(parts)
 }

@@ -325,13 +325,18 @@ impl S3 {
         // Everything that can be wrong before a byte was read is told before a byte is read.
         let (asker, first) = (cx.clone(), input.clone());
         let early = conditions.clone();
-        self.store
+        let may = self
+            .store
             .view(move |tx| {
                 let (found, _) = prepare_put(&asker, tx, &first)?;
                 let there = Place::new(&found, &first.key).current(tx)?;
                 early.check(there.as_ref().map(|version| &*version.etag), &first.key)
             })
-            .await?;
+            .await;
+        if let Err(error) = may {
+            body::discard(input.body.as_ref()).await;
+            return Err(error);
+        }
         let algorithm = expected.algorithm().unwrap_or(Algorithm::Crc64Nvme);
         let body = input.body.as_ref().and_then(wire_schema::Streaming::take).unwrap_or_default();
         let vault = match customer(&input).read()? {
