@@ -299,21 +299,25 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn no_text_breaks_it(text in ".{0,40}") {
-            let _ = literal(&text);
-            let _ = text.parse::<Network>();
-        }
+    mod property {
+        use super::*;
 
-        #[test]
-        fn what_carries_an_address_is_judged_by_it(bits: u32) {
-            let inner = Ipv4Addr::from_bits(bits);
-            for rules in [closed(), open()] {
-                let plain = rules.judge(IpAddr::V4(inner)).is_ok();
-                prop_assert_eq!(rules.judge(IpAddr::V6(inner.to_ipv6_mapped())).is_ok(), plain);
-                let nat64 = Ipv6Addr::from_bits(0x0064_ff9b << 96 | u128::from(bits));
-                prop_assert_eq!(rules.judge(IpAddr::V6(nat64)).is_ok(), plain);
+        proptest! {
+            #[test]
+            fn no_text_breaks_it(text in ".{0,40}") {
+                let _ = literal(&text);
+                let _ = text.parse::<Network>();
+            }
+
+            #[test]
+            fn what_carries_an_address_is_judged_by_it(bits: u32) {
+                let inner = Ipv4Addr::from_bits(bits);
+                for rules in [closed(), open()] {
+                    let plain = rules.judge(IpAddr::V4(inner)).is_ok();
+                    prop_assert_eq!(rules.judge(IpAddr::V6(inner.to_ipv6_mapped())).is_ok(), plain);
+                    let nat64 = Ipv6Addr::from_bits(0x0064_ff9b << 96 | u128::from(bits));
+                    prop_assert_eq!(rules.judge(IpAddr::V6(nat64)).is_ok(), plain);
+                }
             }
         }
     }

@@ -178,4 +178,77 @@ mod tests {
         }
         assert_eq!(Path::parse(&format!("${}", ".a".repeat(65))), None);
     }
+
+    mod property {
+        use proptest::prelude::*;
+        use serde_json::{Value, json};
+
+        use super::*;
+
+        fn a_document() -> impl Strategy<Value = Value> {
+            let leaf = prop_oneof![
+                Just(Value::Null),
+                any::<bool>().prop_map(Value::from),
+                any::<i32>().prop_map(Value::from),
+                "[ab\"\\\\{}\\[\\],:\n]{0,6}".prop_map(Value::from),
+            ];
+            leaf.prop_recursive(4, 32, 4, |inner| {
+                prop_oneof![
+                    prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                    prop::collection::btree_map("[ab\"\\\\]{1,2}", inner, 0..4).prop_map(|members| json!(members)),
+                ]
+            })
+        }
+
+        /// The same question, asked of the parsed document.
+        fn oracle<'a>(steps: &[Step], value: &'a Value, found: &mut Vec<&'a Value>) {
+            let Some((step, rest)) = steps.split_first() else {
+                found.push(value);
+                return;
+            };
+            match (step, value) {
+                (Step::Name(name), Value::Object(members)) => {
+                    if let Some(value) = members.get(name) {
+                        oracle(rest, value, found);
+                    }
+                }
+                (Step::Index(index), Value::Array(items)) => {
+                    if let Some(item) = items.get(*index) {
+                        oracle(rest, item, found);
+                    }
+                }
+                (Step::All, Value::Array(items)) => items.iter().for_each(|item| oracle(rest, item, found)),
+                (Step::All, Value::Object(members)) => members.values().for_each(|value| oracle(rest, value, found)),
+                _ => {}
+            }
+        }
+
+        proptest! {
+            #[test]
+            fn no_text_breaks_it(path in "\\$[.a\\[\\]'\"*0-9]{0,20}|\\PC{0,30}", text in "[{}\\[\\]\",:a\\\\0-9]{0,60}") {
+                if let Some(path) = Path::parse(&path) {
+                    let _ = path.find(&text);
+                }
+            }
+
+            #[test]
+            fn the_text_answers_as_the_document_would(
+                document in a_document(),
+                steps in prop::collection::vec(
+                    prop_oneof!["\\.[ab]{1,2}", "\\[[0-3]\\]", Just("[*]".to_owned()), Just(".*".to_owned())], 0..4,
+                ),
+            ) {
+                let path = Path::parse(&format!("${}", steps.concat())).unwrap();
+                let mut expected = Vec::new();
+                oracle(&path.0, &document, &mut expected);
+                let found = path.find(&document.to_string());
+                if path.0.contains(&Step::All) {
+                    let expected = (!expected.is_empty()).then(|| json!(expected).to_string());
+                    prop_assert_eq!(found, expected);
+                } else {
+                    prop_assert_eq!(found, expected.first().map(|value| value.to_string()));
+                }
+            }
+        }
+    }
 }

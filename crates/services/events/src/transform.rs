@@ -215,4 +215,50 @@ mod tests {
         assert_eq!(unknown("\"<aws.events.event>\"", &[]), None);
         assert!(is_reserved("aws.events.event.json") && !is_reserved("b"));
     }
+
+    mod property {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        fn with(template: &str, detail: &str) -> Result<String, NoJson> {
+            let event = Event {
+                id: "i".into(),
+                detail_type: "t".into(),
+                source: "s".into(),
+                account: AccountId::DEFAULT,
+                region: Region::default(),
+                time: Timestamp::EPOCH,
+                resources: vec![],
+                detail: detail.into(),
+                ingested: Timestamp::EPOCH,
+                replay: None,
+                trace: None,
+            };
+            let variables = [("v".to_owned(), "$.detail.v".to_owned()), ("w".to_owned(), "$.detail.w[0]".to_owned())];
+            fill(template, &variables, &Source { event: &event, text: &event.text(), rule_arn: "arn:r", rule: "r" })
+        }
+
+        proptest! {
+            #[test]
+            fn no_template_breaks_it(template in "[<>vw.\"\\\\{}\\[\\]:,a ]{0,60}|\\PC{0,60}") {
+                let _ = unknown(&template, &[]);
+                if let Ok(filled) = with(&template, "{\"v\":\"x\",\"w\":[1]}")
+                    && template.trim_start().starts_with(['{', '['])
+                {
+                    prop_assert!(serde_json::from_str::<serde_json::Value>(&filled).is_ok());
+                }
+            }
+
+            #[test]
+            fn a_value_keeps_a_document_a_document(value in "\\PC{0,30}|[\"\\\\\n<>vw{}]{0,30}", number: i64) {
+                let detail = serde_json::json!({ "v": value, "w": [number] }).to_string();
+                let filled = with("{\"whole\":<v>,\"within\":\"a<v>b<w>\",\"n\":<w>}", &detail).unwrap();
+                let read: serde_json::Value = serde_json::from_str(&filled).unwrap();
+                prop_assert_eq!(&read["whole"], &serde_json::json!(value));
+                prop_assert_eq!(&read["within"], &serde_json::json!(format!("a{value}b{number}")));
+                prop_assert_eq!(&read["n"], &serde_json::json!(number));
+            }
+        }
+    }
 }

@@ -335,20 +335,24 @@ mod tests {
         assert!(written.iter().all(|record| record["executionId"] == execution));
     }
 
-    proptest! {
-        #[test]
-        fn a_record_keeps_its_bound_whatever_is_in_it(part in "\\PC{1,40}|[\\x00-\\x1f\"\\\\]{1,40}", times in 0usize..20_000) {
-            let mut journal = journal(Level::Trace, true);
-            let (text, error) = (part.repeat(times), Failed::new(part.repeat(times)));
-            journal.note_with(Phase::Execution, Turn::Started, Data::Payload, || text.clone());
-            journal.fail(Phase::Execution, Turn::Failed, &error);
-            for line in journal.clone().into_lines() {
-                prop_assert!(line.text.len() <= RECORD_BYTES_MAX, "{}", line.text.len());
+    mod property {
+        use super::*;
+
+        proptest! {
+            #[test]
+            fn a_record_keeps_its_bound_whatever_is_in_it(part in "\\PC{1,40}|[\\x00-\\x1f\"\\\\]{1,40}", times in 0usize..20_000) {
+                let mut journal = journal(Level::Trace, true);
+                let (text, error) = (part.repeat(times), Failed::new(part.repeat(times)));
+                journal.note_with(Phase::Execution, Turn::Started, Data::Payload, || text.clone());
+                journal.fail(Phase::Execution, Turn::Failed, &error);
+                for line in journal.clone().into_lines() {
+                    prop_assert!(line.text.len() <= RECORD_BYTES_MAX, "{}", line.text.len());
+                }
+                let record = &records(journal)[0];
+                let kept = record["payload"].as_str().unwrap();
+                prop_assert!(text.starts_with(kept));
+                prop_assert_eq!(kept.len() < text.len(), record["truncatedFields"] == json!(["payload"]));
             }
-            let record = &records(journal)[0];
-            let kept = record["payload"].as_str().unwrap();
-            prop_assert!(text.starts_with(kept));
-            prop_assert_eq!(kept.len() < text.len(), record["truncatedFields"] == json!(["payload"]));
         }
     }
 }

@@ -280,17 +280,21 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn no_input_makes_filling_panic_and_what_names_nothing_stays(
-            before in "[^<]{0,20}", name in "[a-z-]{0,20}", after in "\\PC{0,40}",
-        ) {
-            let filled = fill(&format!("{before}<aws.scheduler.{name}>{after}"), &execution(None));
-            prop_assert!(filled.starts_with(&before));
-            if !["schedule-arn", "scheduled-time", "execution-id", "attempt-number"].contains(&name.as_str())
-                && !after.contains("<aws.scheduler.")
-            {
-                prop_assert_eq!(filled, format!("{before}<aws.scheduler.{name}>{after}"));
+    mod property {
+        use super::*;
+
+        proptest! {
+            #[test]
+            fn no_input_makes_filling_panic_and_what_names_nothing_stays(
+                before in "[^<]{0,20}", name in "[a-z-]{0,20}", after in "\\PC{0,40}",
+            ) {
+                let filled = fill(&format!("{before}<aws.scheduler.{name}>{after}"), &execution(None));
+                prop_assert!(filled.starts_with(&before));
+                if !["schedule-arn", "scheduled-time", "execution-id", "attempt-number"].contains(&name.as_str())
+                    && !after.contains("<aws.scheduler.")
+                {
+                    prop_assert_eq!(filled, format!("{before}<aws.scheduler.{name}>{after}"));
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ mod archives;
 mod buses;
 mod calls;
 mod deliveries;
+mod endpoints;
 mod recorded;
 mod rules;
 mod schedules;

@@ -73,6 +73,12 @@ async fn attributes_are_set_and_shown_and_what_is_none_is_refused() {
     }
 }
 
+async fn make(world: &World, name: &str, fifo: bool) -> Result<CreateTopicResponse, Refusal> {
+    let name = if fifo { format!("{name}.fifo") } else { name.to_owned() };
+    let attributes = fifo.then(|| map(&[("FifoTopic", "true")]));
+    world.create_topic(CreateTopicInput { name, attributes, ..Default::default() }).await
+}
+
 #[tokio::test]
 async fn there_are_as_many_topics_as_the_quota_says() {
     let world = World::new();
@@ -80,17 +86,12 @@ async fn there_are_as_many_topics_as_the_quota_says() {
         let cx = world.cx.clone();
         let quota = Quota { name: quota, default: 0 };
         world.store.transact(move |tx| Quotas::set(tx, cx.account, &cx.region, quota, 2)).await.unwrap();
-        let make = async |name: &str| {
-            let name = if fifo { format!("{name}.fifo") } else { name.to_owned() };
-            let attributes = fifo.then(|| map(&[("FifoTopic", "true")]));
-            world.create_topic(CreateTopicInput { name, attributes, ..Default::default() }).await
-        };
-        let first = make("a").await.unwrap().topic_arn.unwrap();
-        make("b").await.unwrap();
-        make("a").await.unwrap();
-        assert_eq!(make("c").await.unwrap_err(), refusal("TopicLimitExceeded", "Topic limit exceeded"));
+        let first = make(&world, "a", fifo).await.unwrap().topic_arn.unwrap();
+        make(&world, "b", fifo).await.unwrap();
+        make(&world, "a", fifo).await.unwrap();
+        assert_eq!(make(&world, "c", fifo).await.unwrap_err(), refusal("TopicLimitExceeded", "Topic limit exceeded"));
         world.delete_topic(&first).await.unwrap();
-        make("c").await.unwrap();
+        make(&world, "c", fifo).await.unwrap();
     }
 }
 
