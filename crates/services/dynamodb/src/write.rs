@@ -7,8 +7,7 @@ use model_dynamodb::Error;
 use store_api::Tx;
 
 use crate::{
-    copies, recovery,
-    streams,
+    copies, recovery, streams,
     table::{Index, Keys, TableRecord},
     tables::{ENTRIES, EXPIRY, Expiring, ITEMS, NO_INDEX, Place, Stored, expiry_key},
     target::Target,

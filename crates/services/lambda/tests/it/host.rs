@@ -12,9 +12,9 @@ use std::{
 use base_env::Env;
 use bytes::Bytes;
 use compute_api::{
-    Completion, Deployed, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport, InitFailure,
-    InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome, OutputKind,
-    OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError, StreamError, StreamPiece,
+    Completion, Deployed, Environment, EnvironmentId, EnvironmentSpec, Exit, Figures, FunctionHost, HostReport,
+    InitFailure, InitOutcome, InstalledRuntime, Invocation, IsolationLevel, IsolationReport, Language, Origin, Outcome,
+    OutputKind, OutputLine, RuntimeListing, SUPPORTED_RUNTIMES, StartError, StreamError, StreamPiece,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -226,7 +226,8 @@ fn failed_items(payload: &[u8]) -> Value {
     let event: Value = serde_json::from_slice(payload).unwrap();
     let records = event["Records"].as_array().unwrap();
     let of_a_table = |record: &Value| record["dynamodb"]["SequenceNumber"].clone();
-    let id = |record: &Value| if record["messageId"].is_null() { of_a_table(record) } else { record["messageId"].clone() };
+    let id =
+        |record: &Value| if record["messageId"].is_null() { of_a_table(record) } else { record["messageId"].clone() };
     let failed = records.iter().filter(|record| is_bad(record));
     json!({ "batchItemFailures": failed.map(|record| json!({ "itemIdentifier": id(record) })).collect::<Vec<_>>() })
 }

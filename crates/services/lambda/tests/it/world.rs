@@ -8,13 +8,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use model_lambda::Api;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use services_dynamodb::{DynamoDb, DynamoDbStreams};
 use services_kernel::{Cx, Dispatcher, PageTokens, keep_reconciling};
 use services_lambda::{Lambda, Parts, Settings, archive::CodeFolder};
 use services_ports::{
     Deliver, Delivery, DeliveryError, Destinations, InvocationRecord, LogAppendError, LogLine, LogSink, LogTarget,
     Meter, MeteredFunction, RoleCredentials, SessionCredentials, StreamSources,
 };
-use services_dynamodb::{DynamoDb, DynamoDbStreams};
 use services_sqs::Sqs;
 use store_api::{Store, Tx};
 use tokio::sync::watch;
