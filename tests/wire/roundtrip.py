@@ -36,7 +36,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SERVICES = ["dynamodbstreams", "lambda", "logs", "sts", "sqs", "scheduler", "pipes", "events", "sns"]
+SERVICES = ["dynamodb", "dynamodbstreams", "lambda", "logs", "sts", "sqs", "scheduler", "pipes", "events", "sns"]
 PROTOCOLS = {
     "json-1.0": "json", "json-1.1": "json", "rest-json": "rest-json", "rest-xml": "rest-xml", "query": "query",
 }

@@ -210,14 +210,14 @@ impl<'a> Place<'a> {
                 NULL.remove(tx, &tables::null(self.bucket(), self.key))?;
             }
         }
-        if was_current || current.is_none() {
-            if let Some(newest) = self.newest_older(tx)?.filter(|newest| !newest.marker) {
-                OLDER.remove(tx, &self.numbered(newest.number))?;
-                if newest.null {
-                    NULL.remove(tx, &tables::null(self.bucket(), self.key))?;
-                }
-                CURRENT.put(tx, &self.current_key(), &newest)?;
+        if (was_current || current.is_none())
+            && let Some(newest) = self.newest_older(tx)?.filter(|newest| !newest.marker)
+        {
+            OLDER.remove(tx, &self.numbered(newest.number))?;
+            if newest.null {
+                NULL.remove(tx, &tables::null(self.bucket(), self.key))?;
             }
+            CURRENT.put(tx, &self.current_key(), &newest)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ pub(crate) fn is_bucket_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let allowed = |byte: &u8| plain(byte) || matches!(byte, b'-' | b'.');
-    let ends = bytes.first().is_some_and(|byte| plain(byte)) && bytes.last().is_some_and(|byte| plain(byte));
+    let ends = bytes.first().is_some_and(plain) && bytes.last().is_some_and(plain);
     let is_address = name.split('.').count() == 4 && name.split('.').all(|part| part.parse::<u8>().is_ok());
     (3..=63).contains(&name.len())
         && bytes.iter().all(allowed)

@@ -57,6 +57,7 @@ fn main() -> Result<(), Failure> {
         let order: Order = serde_json::from_str(&line?)?;
         let answer = match order.service.as_str() {
             "events" => answer::<model_events::Api>(&order)?,
+            "dynamodb" => answer::<model_dynamodb::Api>(&order)?,
             "dynamodbstreams" => answer::<model_dynamodbstreams::Api>(&order)?,
             "lambda" => answer::<model_lambda::Api>(&order)?,
             "logs" => answer::<model_logs::Api>(&order)?,

@@ -42,6 +42,18 @@ macro_rules! operations {
 }
 
 operations! {
+    batch_statements: BatchExecuteStatement(BatchExecuteStatementInput) -> BatchExecuteStatementOutput;
+    continuous: UpdateContinuousBackups(UpdateContinuousBackupsInput) -> UpdateContinuousBackupsOutput;
+    create_backup: CreateBackup(CreateBackupInput) -> CreateBackupOutput;
+    delete_backup: DeleteBackup(DeleteBackupInput) -> DeleteBackupOutput;
+    describe_backup: DescribeBackup(DescribeBackupInput) -> DescribeBackupOutput;
+    describe_continuous: DescribeContinuousBackups(DescribeContinuousBackupsInput) -> DescribeContinuousBackupsOutput;
+    list_backups: ListBackups(ListBackupsInput) -> ListBackupsOutput;
+    restore_backup: RestoreTableFromBackup(RestoreTableFromBackupInput) -> RestoreTableFromBackupOutput;
+    restore_time: RestoreTableToPointInTime(RestoreTableToPointInTimeInput) -> RestoreTableToPointInTimeOutput;
+    statement: ExecuteStatement(ExecuteStatementInput) -> ExecuteStatementOutput;
+    statement_transaction: ExecuteTransaction(ExecuteTransactionInput) -> ExecuteTransactionOutput;
+    transact_get: TransactGetItems(TransactGetItemsInput) -> TransactGetItemsOutput;
     create: CreateTable(CreateTableInput) -> CreateTableOutput;
     delete: DeleteItem(DeleteItemInput) -> DeleteItemOutput;
     delete_table: DeleteTable(DeleteTableInput) -> DeleteTableOutput;
@@ -104,6 +116,11 @@ impl World {
     pub(crate) async fn changes(&self) -> usize {
         let all = |tx: &Tx| tx.scan(&KeyRange::family(Family::Stream), usize::MAX, Direction::Forward);
         self.store.view(all).await.unwrap().len()
+    }
+
+    /// One round of the background work.
+    pub(crate) async fn round(&self) -> Option<Duration> {
+        self.reconciler.round().await.unwrap()
     }
 
     /// Lets the background work do what is due now.

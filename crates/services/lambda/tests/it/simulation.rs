@@ -484,7 +484,6 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "who plays a seed again wants to see it")]
 fn what_is_published_is_worked_off_whenever_the_process_dies() {
     if let Some(seed) = number("PILEUS_SEED") {
         let book = play(seed);

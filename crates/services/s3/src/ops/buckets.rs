@@ -44,12 +44,14 @@ impl S3 {
                 && there.region == region
                 && region.as_str() == "us-east-1"
                 && cx.region.as_str() == "us-east-1"
+                && (input
+                    .create_bucket_configuration
+                    .as_ref()
+                    .and_then(|it| it.tags.as_ref())
+                    .is_none_or(Vec::is_empty)
+                    || tags_of(input)? == there.tags)
             {
-                if input.create_bucket_configuration.as_ref().and_then(|it| it.tags.as_ref()).is_none_or(Vec::is_empty)
-                    || tags_of(input)? == there.tags
-                {
-                    return Ok(CreateBucketOutput { location, bucket_arn: text(names::arn(name, None)) });
-                }
+                return Ok(CreateBucketOutput { location, bucket_arn: text(names::arn(name, None)) });
             }
             return Err(if there.owner == owner {
                 BucketAlreadyOwnedByYou {

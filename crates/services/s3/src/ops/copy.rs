@@ -7,7 +7,7 @@ use store_api::Tx;
 
 use super::{
     multipart,
-    objects::{self, PUT_BYTES_MAX, Said, caller_account, quoted, sum_type, tell_sum},
+    objects::{self, Held, PUT_BYTES_MAX, Said, caller_account, quoted, sum_type, tell_sum},
 };
 use crate::{
     S3,
@@ -30,7 +30,7 @@ struct From {
     version: Version,
     /// How it is called, where its bucket has versions.
     id: Option<String>,
-    pieces: Vec<(Piece, Option<Vec<u8>>)>,
+    pieces: Vec<Held>,
 }
 
 struct Wanted {

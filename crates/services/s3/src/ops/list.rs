@@ -314,8 +314,7 @@ impl S3 {
         }
         let (mut versions, mut markers, mut groups) = (Vec::new(), Vec::new(), Vec::<String>::new());
         let (mut count, mut truncated, mut last) = (0, false, None);
-        while common.max > 0 {
-            let Some((key, version, latest)) = walk.next()? else { break };
+        while let Some((key, version, latest)) = if common.max > 0 { walk.next()? } else { None } {
             if count == common.max {
                 truncated = true;
                 break;

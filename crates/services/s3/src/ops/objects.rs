@@ -759,8 +759,11 @@ fn is_sendable(value: &str) -> bool {
     HeaderValue::from_str(value).is_ok()
 }
 
+/// A piece, with its sealed bytes where they are in the store itself.
+pub(crate) type Held = (Piece, Option<Vec<u8>>);
+
 /// The pieces that a read needs, with what of them is in the store itself.
-pub(crate) fn pieces_of(tx: &Tx, seen: &Seen) -> Result<Vec<(Piece, Option<Vec<u8>>)>, Fault> {
+pub(crate) fn pieces_of(tx: &Tx, seen: &Seen) -> Result<Vec<Held>, Fault> {
     let (first, last) = seen.bounds();
     if seen.version.size == 0 {
         return Ok(Vec::new());
@@ -769,12 +772,7 @@ pub(crate) fn pieces_of(tx: &Tx, seen: &Seen) -> Result<Vec<(Piece, Option<Vec<u
 }
 
 /// The pieces of a body between two bytes.
-pub(crate) fn pieces_between(
-    tx: &Tx,
-    body: &Body,
-    first: u64,
-    last: u64,
-) -> Result<Vec<(Piece, Option<Vec<u8>>)>, Fault> {
+pub(crate) fn pieces_between(tx: &Tx, body: &Body, first: u64, last: u64) -> Result<Vec<Held>, Fault> {
     let pieces = match body {
         Body::Empty => Vec::new(),
         Body::Pieces(pieces) => body::cut(pieces, first, last),
@@ -806,15 +804,11 @@ pub(crate) fn pieces_between(
 }
 
 /// Opens the keys of pieces.
-pub(crate) fn open_all(vault: &crate::seal::Vault, pieces: Vec<(Piece, Option<Vec<u8>>)>) -> Result<Vec<Open>, Fault> {
+pub(crate) fn open_all(vault: &crate::seal::Vault, pieces: Vec<Held>) -> Result<Vec<Open>, Fault> {
     pieces.into_iter().map(|(piece, small)| Ok(Open { key: vault.open(&piece.key)?, piece, small })).collect()
 }
 
 /// The bytes of a body, for those who read it here.
-pub(crate) fn stream_of(
-    service: &S3,
-    vault: &crate::seal::Vault,
-    pieces: Vec<(Piece, Option<Vec<u8>>)>,
-) -> Result<Stream, Fault> {
+pub(crate) fn stream_of(service: &S3, vault: &crate::seal::Vault, pieces: Vec<Held>) -> Result<Stream, Fault> {
     body::give(&service.store, open_all(vault, pieces)?)
 }
