@@ -169,13 +169,16 @@ async fn times_within_the_period_can_be_restored_and_others_cannot() {
     let world = World::new();
     world.create(table()).await.unwrap();
     set(&world, 1, Some(1)).await;
-    assert_eq!(world.restore_time(to_time("x", None)).await.unwrap_err().0, "PointInTimeRecoveryUnavailableException");
+    assert_eq!(
+        world.restore_time(to_time("copy", None)).await.unwrap_err().0,
+        "PointInTimeRecoveryUnavailableException"
+    );
     let described = world.continuous(recover(true, None)).await.unwrap().continuous_backups_description.unwrap();
     let described = described.point_in_time_recovery_description.unwrap();
     assert_eq!(described.recovery_period_in_days, Some(35));
     assert_eq!(described.point_in_time_recovery_status, Some(PointInTimeRecoveryStatus::Enabled));
     assert_eq!(described.earliest_restorable_date_time, Some(Timestamp::from_millis(NOW)));
-    assert_eq!(world.restore_time(to_time("x", Some(NOW - 1))).await.unwrap_err().0, "InvalidRestoreTimeException");
+    assert_eq!(world.restore_time(to_time("copy", Some(NOW - 1))).await.unwrap_err().0, "InvalidRestoreTimeException");
     // Asked for at once, before the base is copied.
     world.restore_time(to_time("latest", None)).await.unwrap();
     set(&world, 2, Some(2)).await;

@@ -69,7 +69,6 @@ async fn a_select_reads_what_its_condition_names() {
         ("SELECT pk, sk FROM things WHERE pk IN ('c', 'a') AND sk < 2 ORDER BY pk DESC, sk", "c0 c1 a0 a1"),
         ("SELECT pk, sk FROM things WHERE (pk = 'b' AND sk = 1) OR (pk = 'a' AND \"size\" = 40)", "b1 a4"),
         ("SELECT * FROM \"things\".\"owners\" WHERE owner = 'y' AND sk BETWEEN 1 AND 2", "b1 b2"),
-        ("SELECT pk, sk, more FROM \"things\".\"local\" WHERE pk = 'b' AND owner = 'y'", "b0 b1 b2 b3 b4"),
         ("SELECT pk, sk FROM things WHERE pk = 'a' AND NOT sk IN [0, 1, 2] AND attribute_exists(more)", "a3 a4"),
         ("SELECT pk, sk FROM things WHERE pk = 'nobody'", ""),
     ] {
@@ -77,6 +76,11 @@ async fn a_select_reads_what_its_condition_names() {
         assert_eq!(named(&found).join(" "), wanted, "{statement}");
     }
     assert_eq!(rows(&world, "SELECT * FROM things WHERE more = 'm' AND gone IS MISSING").await.len(), 15);
+    // Entries whose index key is the same come in no order that one could rely on.
+    let local = "SELECT pk, sk, more FROM \"things\".\"local\" WHERE pk = 'b' AND owner = 'y'";
+    let mut found = named(&rows(&world, local).await);
+    found.sort();
+    assert_eq!(found.join(" "), "b0 b1 b2 b3 b4");
     let found = rows(&world, "SELECT \"size\" FROM things.owners WHERE owner = 'y' AND sk = 3").await;
     assert_eq!(found, [item(&[("size", n(30))])]);
 }
