@@ -374,7 +374,7 @@ async fn shards_follow_each_other_and_a_restart_goes_on_behind_what_was_done() {
             for (id, versions) in world.versions() {
                 seen.entry(id).or_default().extend(versions);
             }
-            world = world.restarted();
+            world = world.ended_and_restarted().await;
         }
         if version == 3 {
             // Another division of the shards loses nothing either.

@@ -153,9 +153,21 @@ impl World {
         Self::over(env, store, Arc::new(tempfile::tempdir().unwrap()))
     }
 
+    /// A restart that waits until the old service has ended, so that nobody but the new one takes what comes now.
+    pub(crate) async fn ended_and_restarted(self) -> Self {
+        self.stop.send_replace(true);
+        for _ in 0..100 {
+            if self.stop.is_closed() {
+                break;
+            }
+            self.pass(Duration::from_millis(10)).await;
+        }
+        self.restarted()
+    }
+
     /// The service anew over what another left: a restart.
     pub(crate) fn restarted(self) -> Self {
-        self.stop.send(true).unwrap();
+        self.stop.send_replace(true);
         Self::over(self.env.clone(), self.store.clone(), self.home.clone())
     }
 
