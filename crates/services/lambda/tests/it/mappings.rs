@@ -536,7 +536,7 @@ async fn a_mapping_says_that_its_function_is_gone_and_goes_on_when_it_is_back() 
     world.send_to("q", "one").await;
     world.wait(2).await;
     world.says(&mapping, "Function not found: f").await;
-    assert_eq!(world.left("q").await, (1, 0));
+    assert_eq!(world.left("q").await, (1, 0), "{} batches ran", world.host.seen.lock().len());
     world.function("f", "app.handler").await;
     world.wait(2).await;
     world.ran(1).await;
